@@ -1,0 +1,99 @@
+// A request as the engine takes it, and the events it answers with.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "error.h"
+#include "sample/params.h"
+
+namespace npr::schedule {
+
+enum class OnInvalid { constrain, stop, ignore };
+
+struct ParallelOptions {
+  bool enabled = false;
+  uint32_t max_branches = 16;
+  uint32_t max_depth = 2;
+  uint32_t max_branch_tokens = 0;  // 0: no limit of its own
+  OnInvalid on_invalid = OnInvalid::constrain;
+};
+
+using RequestId = uint64_t;
+
+struct Request {
+  RequestId id = 0;  // the caller's, unique among live ones
+  std::vector<int32_t> prompt;
+  uint32_t n = 1;           // samples, all of one prompt
+  uint32_t max_tokens = 0;  // of each sample, over all its branches; 0 only scores the prompt
+  uint32_t min_tokens = 0;  // end of sequence and stop tokens are masked before
+  bool ignore_eos = false;
+  std::vector<std::string> stop;          // match trunk text outside blocks
+  std::vector<int32_t> stop_token_ids;    // likewise
+  int32_t logprobs = -1;                  // -1: none; else how many top alternatives beside each sampled token
+  int32_t prompt_logprobs = -1;           // likewise for every prompt token
+  bool policy_logprobs = false;           // also the log-probability under the distribution sampled from
+  sample::Params sampling;
+  ParallelOptions parallel;
+};
+
+enum class Channel : uint8_t { content, block };  // trunk text outside blocks, or part of a block (tags included)
+enum class FinishReason : uint8_t { stop, length, invalid_structure, cancelled };
+// How a branch ended: it wrote </step>, the sequence ended in it, or its share was used up.
+enum class BranchEnd : uint8_t { step_end, stop, length };
+
+struct TokenLogprob {
+  int32_t token = 0;
+  float logprob = 0;
+  float policy_logprob = 0;
+  std::vector<std::pair<int32_t, float>> top;
+};
+
+struct Usage {
+  uint32_t prompt_tokens = 0, cached_tokens = 0;
+  uint32_t completion_tokens = 0;  // all branches, forced ones included
+  uint32_t forced_tokens = 0, blocks = 0, branches = 0;
+  uint32_t critical_path_tokens = 0;  // the longest chain of tokens that had to wait for each other
+};
+
+struct Timings {
+  double queue_ms = 0;    // submitted until first admitted
+  double prompt_ms = 0;   // admitted until the first token was sampled
+  double total_ms = 0;    // submitted until finished
+  uint32_t preemptions = 0;
+};
+
+struct Event {
+  enum class Type : uint8_t {
+    started,           // the prompt is computed: usage.prompt_tokens, usage.cached_tokens
+    prompt_logprobs,   // logprobs: of prompt tokens [first, first + size)
+    delta,             // text and tokens of one branch
+    block_opened,      // plans; `branch` is the parent
+    branch_created,    // `branch` is new, `parent`, `block`, `index`, `number`
+    branch_completed,  // `end`, `count` tokens (head and closing included)
+    block_joined,      // `branch` is the parent
+    choice_finished,   // `reason`, `usage`
+    finished,          // the request is over: usage summed over choices, timings
+    failed,            // the request is over: code, message
+  };
+  Type type;
+  RequestId request = 0;
+  uint32_t choice = 0;
+  uint32_t branch = 0;  // 0: the trunk; others count up as they are created
+  uint32_t parent = 0, block = 0, index = 0, count = 0, first = 0;
+  bool forced = false;
+  Channel channel = Channel::content;
+  FinishReason reason = FinishReason::stop;
+  int32_t stop_token = -1;          // choice_finished by stop: the token that ended it, if one did
+  int32_t stop_string = -1;         // likewise: which of Request::stop
+  BranchEnd end = BranchEnd::step_end;
+  std::string text;                 // whole UTF-8 characters; delta, branch number, message
+  std::vector<int32_t> tokens;
+  std::vector<TokenLogprob> logprobs;
+  std::vector<std::pair<std::string, std::string>> plans;  // number, text
+  Usage usage;
+  Timings timings;
+  ErrorCode code = ErrorCode::internal;
+};
+
+}  // namespace npr::schedule

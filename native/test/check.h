@@ -1,0 +1,81 @@
+// A test program: TEST(name) { CHECK(...) }, and a main that runs the cases (or those whose name contains argv[1]).
+#pragma once
+#include <cstdio>
+#include <cstring>
+#include <exception>
+#include <functional>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace check {
+
+struct Case {
+  const char* name;
+  void (*run)();
+};
+
+inline std::vector<Case>& cases() {
+  static std::vector<Case> all;
+  return all;
+}
+
+struct Register {
+  Register(const char* name, void (*run)()) { cases().push_back({name, run}); }
+};
+
+struct Failed : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+template <class A, class B>
+void equal(const A& a, const B& b, const char* text, const char* file, int line) {
+  if (a == b) return;
+  std::ostringstream out;
+  out << file << ":" << line << ": " << text << ": " << a << " != " << b;
+  throw Failed(out.str());
+}
+
+inline void holds(bool ok, const char* text, const char* file, int line) {
+  if (!ok) throw Failed(std::string(file) + ":" + std::to_string(line) + ": " + text);
+}
+
+// Runs `f` and returns the message of the exception it throws; fails where it throws none.
+template <class F>
+std::string thrown(F&& f, const char* text, const char* file, int line) {
+  try {
+    f();
+  } catch (const std::exception& e) {
+    return e.what();
+  }
+  throw Failed(std::string(file) + ":" + std::to_string(line) + ": no exception from " + text);
+}
+
+}  // namespace check
+
+#define TEST(name)                                                    \
+  static void test_##name();                                          \
+  static const check::Register register_##name(#name, &test_##name);  \
+  static void test_##name()
+#define CHECK(condition) check::holds(static_cast<bool>(condition), #condition, __FILE__, __LINE__)
+#define CHECK_EQ(a, b) check::equal((a), (b), #a " == " #b, __FILE__, __LINE__)
+#define CHECK_THROWS(expression) check::thrown([&] { (void)(expression); }, #expression, __FILE__, __LINE__)
+
+int main(int argc, char** argv) {
+  int failed = 0, ran = 0;
+  for (const auto& c : check::cases()) {
+    if (argc > 1 && !std::strstr(c.name, argv[1])) continue;
+    ++ran;
+    try {
+      c.run();
+      std::printf("ok    %s\n", c.name);
+    } catch (const std::exception& e) {
+      ++failed;
+      std::printf("FAIL  %s\n      %s\n", c.name, e.what());
+    }
+    std::fflush(stdout);
+  }
+  std::printf("%d passed, %d failed\n", ran - failed, failed);
+  return failed || !ran ? 1 : 0;
+}
