@@ -69,7 +69,7 @@ export interface Vocabulary {
   turnHead: number[];
   /** `<|im_end|>`; -1 where unknown. */
   turnEnd: number;
-  /** The token ids of one newline, and of `:` and the digits and `.`, each encoded by itself. */
+  /** Token ids of one newline, and of `:`, each encoded by itself. */
   newline: number[];
   colon: number[];
   /** Token ids of "0" .. "9" and "." each by itself, keyed by the character. */
