@@ -14,11 +14,11 @@ class Checkpoint;
 
 // One forward step: every row is a token appended to a sequence.
 struct Batch {
-  std::vector<int32_t> tokens;              // [rows]
-  std::vector<int32_t> positions;           // [rows] rope positions
-  std::vector<compute::Slot> slots;         // [rows] where each row's keys and values go
-  std::vector<compute::Sequence> sequences; // consecutive rows, in order
-  std::vector<uint32_t> logit_rows;         // ascending rows whose logits are wanted
+  std::vector<int32_t> tokens;               // [rows]
+  std::vector<int32_t> positions;            // [rows] rope positions
+  std::vector<compute::Slot> slots;          // [rows] where each row's keys and values go
+  std::vector<compute::Sequence> sequences;  // consecutive rows, in order
+  std::vector<uint32_t> logit_rows;          // ascending rows whose logits are wanted
   uint32_t rows() const { return static_cast<uint32_t>(tokens.size()); }
 };
 
@@ -38,7 +38,8 @@ class Model {
 
   // Computes every row, writing its keys and values. `batch` must stay alive until the last logits() call on it.
   void forward(const Batch& batch);
-  // Logits [count, vocab] of batch.logit_rows[first, first + count), count <= max_logit_rows; valid until the next call.
+  // Logits [count, vocab] of batch.logit_rows[first, first + count), count <= max_logit_rows; valid until the next
+  // call.
   static constexpr uint32_t max_logit_rows = 64;
   std::span<const float> logits(uint32_t first, uint32_t count);
 
