@@ -10,8 +10,6 @@ namespace npr::model {
 namespace {
 
 constexpr uint64_t max_config_bytes = 16 << 20;
-// Positions beyond 2^24 are no longer exact in float.
-constexpr uint32_t most_positions = 1u << 24;
 
 Json load_json(const std::filesystem::path& path) {
   return Json::parse(read_text(path, max_config_bytes), path.string());
@@ -97,7 +95,7 @@ Config load_config(const std::filesystem::path& directory) {
   }
 
   const auto generation_path = directory / "generation_config.json";
-  if (std::filesystem::exists(generation_path)) {
+  if (std::error_code unknown; std::filesystem::exists(generation_path, unknown)) {
     const Json generation = load_json(generation_path);
     config.end_tokens = read_end_tokens(Fields(generation, generation_path.string()), config.vocab_size);
   }

@@ -1,16 +1,16 @@
 // The Qwen3 graph over a compute backend.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
 
 #include "compute/backend.h"
 #include "model/config.h"
+#include "model/weights.h"
 
 namespace npr::model {
-
-class Checkpoint;
 
 // One forward step: every row is a token appended to a sequence.
 struct Batch {
@@ -25,29 +25,46 @@ struct Batch {
 // Thread safety: one thread at a time.
 class Model {
  public:
-  // Packs the checkpoint's weights for `backend` and sets up a KV pool of `kv_bytes` (whole slots).
-  // progress(done, total) is called with bytes of weights packed so far.
+  static constexpr uint32_t min_slots = 16;
+  static constexpr uint32_t max_logit_rows = 64;
+
+  // Packs the checkpoint's weights for `backend` and sets up a KV pool of `kv_bytes` (whole slots). The checkpoint may
+  // go afterwards. progress(done, total) is called with bytes of weights packed so far. Throws Error(invalid_request)
+  // where kv_bytes is less than min_slots slots, Error(out_of_memory) where the machine has too little memory,
+  // Error(invalid_checkpoint) where a weight is not finite.
   Model(const Checkpoint& checkpoint, std::unique_ptr<compute::Backend> backend, uint64_t kv_bytes, uint32_t max_rows,
         const std::function<void(uint64_t, uint64_t)>& progress = {});
-  ~Model();
 
   const Config& config() const { return config_; }
-  uint32_t slots() const;     // KV slots
-  uint32_t max_rows() const;  // the largest batch
+  uint32_t slots() const { return slots_; }        // KV slots
+  uint32_t max_rows() const { return max_rows_; }  // the largest batch
   compute::Backend& backend() { return *backend_; }
 
   // Computes every row, writing its keys and values. `batch` must stay alive until the last logits() call on it.
   void forward(const Batch& batch);
   // Logits [count, vocab] of batch.logit_rows[first, first + count), count <= max_logit_rows; valid until the next
   // call.
-  static constexpr uint32_t max_logit_rows = 64;
   std::span<const float> logits(uint32_t first, uint32_t count);
 
  private:
+  void allocate_activations();
+  void require_valid(const Batch& batch) const;
+  void attention_block(uint32_t index, uint32_t rows);
+  void mlp_block(uint32_t index, uint32_t rows);
+
   Config config_;
   std::unique_ptr<compute::Backend> backend_;
-  struct Weights;
-  std::unique_ptr<Weights> weights_;
+  uint32_t slots_, max_rows_;
+  Weights weights_;
+  std::span<const uint32_t> logit_rows_;  // of the last forward's batch
+
+  float* residual_ = nullptr;         // [max_rows, hidden]
+  compute::bf16* normed_ = nullptr;   // [max_rows, hidden]
+  float* wide_ = nullptr;             // [max_rows, (q_heads + 2 kv_heads) head_dim] or [max_rows, 2 intermediate]
+  compute::bf16* queries_ = nullptr;  // [max_rows, q_heads, head_dim]
+  compute::bf16* inner_ = nullptr;    // [max_rows, q_heads, head_dim] or [max_rows, intermediate]
+  float* picked_ = nullptr;           // [max_logit_rows, hidden]
+  float* logits_ = nullptr;           // [max_logit_rows, vocab]
 };
 
 }  // namespace npr::model

@@ -7,9 +7,6 @@
 namespace npr::model {
 namespace {
 
-// 2^24: positions beyond are no longer exact in float.
-constexpr uint32_t most_positions = 1u << 24;
-
 double log_scale(double factor, double weight) { return factor <= 1 ? 1 : 0.1 * weight * std::log(factor) + 1; }
 
 Yarn read_yarn(const Fields& config, const Fields& fields, uint32_t max_position_embeddings) {

@@ -8,6 +8,9 @@
 
 namespace npr::model {
 
+// Positions beyond this are no longer exact in float.
+inline constexpr uint32_t most_positions = 1u << 24;
+
 // Frequencies that turn less than `beta_slow` times within the original context are divided by `factor`, those that
 // turn more than `beta_fast` times stay, those between are mixed.
 struct Yarn {

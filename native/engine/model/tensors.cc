@@ -2,6 +2,12 @@
 
 namespace npr::model {
 
+uint64_t TensorSpec::numbers() const {
+  uint64_t product = 1;
+  for (const uint64_t size : shape) product *= size;
+  return product;
+}
+
 std::string layer_tensor(uint32_t layer, const std::string& part) {
   return "model.layers." + std::to_string(layer) + "." + part + ".weight";
 }
@@ -33,11 +39,7 @@ std::vector<TensorSpec> model_tensors(const Config& config) {
 
 uint64_t parameter_count(const Config& config) {
   uint64_t total = 0;
-  for (const TensorSpec& tensor : model_tensors(config)) {
-    uint64_t numbers = 1;
-    for (const uint64_t size : tensor.shape) numbers *= size;
-    total += numbers;
-  }
+  for (const TensorSpec& tensor : model_tensors(config)) total += tensor.numbers();
   return total;
 }
 

@@ -11,6 +11,7 @@ namespace npr::model {
 struct TensorSpec {
   std::string name;
   std::vector<uint64_t> shape;
+  uint64_t numbers() const;
 };
 
 inline const std::string embedding_name = "model.embed_tokens.weight";  // [vocab, hidden]

@@ -1,0 +1,145 @@
+#include "model/random_checkpoint.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <fstream>
+#include <vector>
+
+#include "error.h"
+#include "model/numbers.h"
+#include "model/safetensors_writer.h"
+#include "model/tensors.h"
+
+namespace npr::model {
+namespace {
+
+// SplitMix64 (Steele, Lea, Flood 2014): number `index` of the stream `seed`.
+uint64_t random_bits(uint64_t seed, uint64_t index) {
+  uint64_t x = seed + (index + 1) * 0x9e3779b97f4a7c15;
+  x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9;
+  x = (x ^ x >> 27) * 0x94d049bb133111eb;
+  return x ^ x >> 31;
+}
+
+// Fills `out` with numbers [first, first + size) of the stream, uniform in centre +- spread. `first` divides by four.
+void fill(uint64_t seed, uint64_t first, float centre, float spread, std::span<uint16_t> out) {
+  for (size_t i = 0; i < out.size(); ++i) {
+    const uint64_t bits = random_bits(seed, (first + i) / 4) >> (16 * (i % 4));
+    const auto unit = static_cast<float>(static_cast<int16_t>(bits & 0xffff)) / 32768.0f;  // [-1, 1)
+    out[i] = float_to_bf16(centre + spread * unit);
+  }
+}
+
+void write_tensor(const TensorSpec& tensor, uint64_t seed, SafetensorsWriter& writer) {
+  const bool norm = tensor.shape.size() == 1;
+  const float centre = norm ? 1.0f : 0.0f;
+  // A uniform number in +-s has variance s^2 / 3.
+  const float spread = norm ? 0.1f : std::sqrt(3.0f / static_cast<float>(tensor.shape[1]));
+  std::vector<uint16_t> block(1 << 16);
+  const uint64_t numbers = tensor.numbers();
+  for (uint64_t first = 0; first < numbers; first += block.size()) {
+    const auto part = std::span(block).first(std::min<uint64_t>(block.size(), numbers - first));
+    fill(seed, first, centre, spread, part);
+    writer.append(part);
+  }
+}
+
+void write_text(const std::filesystem::path& path, const std::string& text) {
+  std::ofstream file(path, std::ios::binary | std::ios::trunc);
+  file << text;
+  file.close();
+  if (!file) throw Error(ErrorCode::invalid_request, path.string() + ": can't be written");
+}
+
+std::string config_json(const Config& config) {
+  std::string out = R"({"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "hidden_act": "silu")";
+  const auto add = [&](const char* key, const std::string& value) {
+    out += std::string(", \"") + key + "\": " + value;
+  };
+  const auto number = [](double value) {
+    char digits[32];
+    std::snprintf(digits, sizeof digits, "%.9g", value);
+    return std::string(digits);
+  };
+  add("hidden_size", std::to_string(config.hidden_size));
+  add("num_hidden_layers", std::to_string(config.num_hidden_layers));
+  add("num_attention_heads", std::to_string(config.num_attention_heads));
+  add("num_key_value_heads", std::to_string(config.num_key_value_heads));
+  add("head_dim", std::to_string(config.head_dim));
+  add("intermediate_size", std::to_string(config.intermediate_size));
+  add("vocab_size", std::to_string(config.vocab_size));
+  add("max_position_embeddings", std::to_string(config.max_position_embeddings));
+  add("rms_norm_eps", number(config.rms_norm_eps));
+  add("tie_word_embeddings", config.tie_word_embeddings ? "true" : "false");
+  add("rope_theta", number(config.rope_settings.theta));
+  std::string tokens;
+  for (const int32_t token : config.end_tokens) tokens += (tokens.empty() ? "" : ", ") + std::to_string(token);
+  add("eos_token_id", "[" + tokens + "]");
+  add("dtype", "\"bfloat16\"");
+  return out + "}\n";
+}
+
+// Groups tensors, in order, into files of about `shard_bytes`; one file where that is 0.
+std::vector<std::vector<TensorSpec>> shards_of(const std::vector<TensorSpec>& tensors, uint64_t shard_bytes) {
+  std::vector<std::vector<TensorSpec>> shards(1);
+  uint64_t bytes = 0;
+  for (const TensorSpec& tensor : tensors) {
+    if (shard_bytes && bytes >= shard_bytes) {
+      shards.emplace_back();
+      bytes = 0;
+    }
+    shards.back().push_back(tensor);
+    bytes += 2 * tensor.numbers();
+  }
+  return shards;
+}
+
+std::string shard_name(size_t shard, size_t count) {
+  char name[64];
+  std::snprintf(name, sizeof name, "model-%05zu-of-%05zu.safetensors", shard + 1, count);
+  return name;
+}
+
+}  // namespace
+
+Config qwen3_600m() {
+  Config config;
+  config.hidden_size = 1024;
+  config.num_hidden_layers = 28;
+  config.num_attention_heads = 16;
+  config.num_key_value_heads = 8;
+  config.head_dim = 128;
+  config.intermediate_size = 3072;
+  config.vocab_size = 151936;
+  config.max_position_embeddings = 40960;
+  config.rms_norm_eps = 1e-6f;
+  config.tie_word_embeddings = true;
+  config.rope_settings.theta = 1e6;
+  config.end_tokens = {151643, 151645};
+  return config;
+}
+
+void write_random_checkpoint(const std::filesystem::path& directory, const Config& config, uint64_t seed,
+                             uint64_t shard_bytes) {
+  ensure(!config.rope_settings.yarn, "random checkpoints have plain rotary positions");
+  std::error_code failed;
+  std::filesystem::create_directories(directory, failed);
+  write_text(directory / "config.json", config_json(config));
+  const auto shards = shards_of(model_tensors(config), shard_bytes);
+  std::string map;
+  uint64_t stream = 0;
+  for (size_t i = 0; i < shards.size(); ++i) {
+    const std::string name = shard_bytes ? shard_name(i, shards.size()) : "model.safetensors";
+    SafetensorsWriter writer(directory / name, shards[i]);
+    for (const TensorSpec& tensor : shards[i]) {
+      write_tensor(tensor, random_bits(seed, stream++), writer);
+      map += (map.empty() ? "\"" : ",\n\"") + tensor.name + "\": \"" + name + "\"";
+    }
+    writer.finish();
+  }
+  if (shard_bytes)
+    write_text(directory / "model.safetensors.index.json", "{\"metadata\": {}, \"weight_map\": {\n" + map + "\n}}\n");
+}
+
+}  // namespace npr::model
