@@ -123,9 +123,6 @@ describe('ChoiceBuilder', () => {
 
   it('gives each branch its own count', () => {
     const builder = new ChoiceBuilder(TAG_TOKENS);
-      ...delta(branch, text),
-      tokens: [token],
-    });
     const events: EngineEvent[] = [
       delta(0, '<guideline>', 1000),
       delta(0, '<plan>', 1002),
