@@ -1,0 +1,72 @@
+/** Model directories for tests, made from the bundled model's tokenizer. */
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+export const NPR_LAB = 'models/npr-lab';
+
+export interface TokenizerJson {
+  added_tokens: Record<string, unknown>[];
+  decoder: unknown;
+  model: { type: string; vocab: Record<string, unknown>; merges: string[][] };
+  post_processor: unknown;
+}
+
+/** Of one test file. */
+export class ModelDirectories {
+  readonly #root = mkdtempSync(join(tmpdir(), 'npr-tokenizer-'));
+  #count = 0;
+
+  /** A copy of the bundled model's tokenizer with files replaced (an object as JSON), null: left out. */
+  make(files: Record<string, unknown>, edit: (tokenizer: TokenizerJson) => void = () => {}): string {
+    const directory = join(this.#root, String(this.#count++));
+    cpSync(NPR_LAB, directory, { recursive: true, filter: (path) => !path.endsWith('.safetensors') });
+    const path = join(directory, 'tokenizer.json');
+    const tokenizer = JSON.parse(readFileSync(path, 'utf8')) as TokenizerJson;
+    edit(tokenizer);
+    writeFileSync(path, JSON.stringify(tokenizer));
+    for (const [name, content] of Object.entries(files)) {
+      if (content === null) rmSync(join(directory, name));
+      else
+        writeFileSync(join(directory, name), typeof content === 'string' ? content : JSON.stringify(content));
+    }
+    return directory;
+  }
+
+  /** With `<think>` and the like as Qwen3 has them, and a template that uses them. */
+  thinking(): string {
+    return this.make(
+      {
+        'chat_template.jinja': readFileSync('test/tokenizer/thinking_template.jinja', 'utf8'),
+        'config.json': {},
+      },
+      (tokenizer) => {
+        for (const content of ['<think>', '</think>', '<tool_response>', '</tool_response>'])
+          tokenizer.added_tokens.push({ id: 366 + tokenizer.added_tokens.length, content, special: false });
+        for (const token of tokenizer.added_tokens)
+          Object.assign(token, { single_word: false, lstrip: false, rstrip: false, normalized: false });
+      },
+    );
+  }
+
+  /** With tokens for two newlines, and for a colon and a newline, as large vocabularies have them. */
+  merging(): string {
+    return this.make({}, ({ model }) => {
+      // in place of the two that were learned last
+      for (const [i, pair] of [
+        ['Ċ', 'Ċ'],
+        [':', 'Ċ'],
+      ].entries()) {
+        const at = model.merges.length - 1 - i;
+        const old = (model.merges[at] ?? []).join('');
+        model.vocab[pair.join('')] = model.vocab[old];
+        delete model.vocab[old];
+        model.merges[at] = pair;
+      }
+    });
+  }
+
+  remove(): void {
+    rmSync(this.#root, { recursive: true });
+  }
+}
