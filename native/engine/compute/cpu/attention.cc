@@ -1,0 +1,170 @@
+#include "compute/cpu/attention.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+namespace npr::compute {
+namespace {
+
+constexpr uint32_t item_vectors = 96;            // query vectors of an item: their state (50 KiB) stays in L2
+constexpr size_t wave_bytes = size_t{32} << 20;  // of partial results
+constexpr uint32_t most_pieces = 8;              // of a chunk, before its keys are gathered first
+
+uint32_t group_rows(uint32_t group) { return std::max(1u, item_vectors / group); }
+
+// The chunk's keys as lanes of the tiles they lie in.
+uint32_t find_pieces(const KvPool& pool, uint32_t layer, uint32_t head, std::span<const Slot> slots, KeyPiece* out) {
+  uint32_t count = 0;
+  for (uint32_t key = 0; key < slots.size();) {
+    const uint32_t lane = slots[key] % tile_slots;
+    uint32_t n = 1;
+    while (key + n < slots.size() && lane + n < tile_slots && slots[key + n] == slots[key] + n) ++n;
+    out[count++] = {pool.keys(layer, head, slots[key] / tile_slots), static_cast<uint8_t>(lane),
+                    static_cast<uint8_t>(key), static_cast<uint8_t>(n)};
+    key += n;
+  }
+  return count;
+}
+
+// Copies scattered keys into whole tiles; returns how many.
+uint32_t gather_pieces(KeyPiece* pieces, uint32_t count, uint32_t head_dim, bf16* tiles) {
+  const size_t tile = size_t{tile_slots} * head_dim;
+  uint32_t keys = 0;
+  for (uint32_t p = 0; p < count; ++p) {
+    for (uint32_t i = 0; i < pieces[p].count; ++i, ++keys) {
+      const bf16* from = pieces[p].tile + 2 * (pieces[p].lane + i);
+      bf16* to = tiles + keys / tile_slots * tile + 2 * (keys % tile_slots);
+      for (uint32_t pair = 0; pair < head_dim / 2; ++pair) std::memcpy(to + 32 * pair, from + 32 * pair, 4);
+    }
+  }
+  uint32_t gathered = 0;
+  for (uint32_t first = 0; first < keys; first += tile_slots, ++gathered) {
+    pieces[gathered] = {tiles + gathered * tile, 0, static_cast<uint8_t>(first),
+                        static_cast<uint8_t>(std::min(tile_slots, keys - first))};
+  }
+  return gathered;
+}
+
+}  // namespace
+
+Attention::Attention(const Kernels& kernels, ThreadPool& threads, const KvPool& pool, uint32_t q_heads)
+    : kernels_(kernels),
+      threads_(threads),
+      pool_(pool),
+      kv_heads_(pool.shape().kv_heads),
+      group_(q_heads / pool.shape().kv_heads),
+      head_dim_(pool.shape().head_dim),
+      scale_(1.0f / std::sqrt(static_cast<float>(pool.shape().head_dim))),
+      work_(threads.size()) {
+  const size_t vectors = size_t{group_rows(group_)} * group_;
+  for (Workspace& w : work_) {
+    w.q.resize(vectors * head_dim_);
+    w.visible.resize(vectors);
+    w.keys.resize(chunk_keys * size_t{head_dim_});
+    w.scratch.resize(chunk_scratch(vectors, head_dim_));
+  }
+}
+
+void Attention::begin(std::span<const Sequence> sequences) {
+  const size_t member_floats = size_t{kv_heads_} * group_ * (head_dim_ + 2);
+  plan_.make(sequences, group_rows(group_), static_cast<uint32_t>(wave_bytes / (member_floats * sizeof(float))));
+  partials_.resize(std::max(partials_.size(), plan_.most_members() * member_floats));
+}
+
+Attention::Block Attention::block(const Wave& wave, const SpanItem& item, uint32_t head) {
+  const size_t vectors = size_t{item.count} * group_;
+  const size_t before = size_t{item.first - wave.first_member} * kv_heads_ * group_ + head * vectors;
+  float* out = partials_.data() + before * (head_dim_ + 2);
+  return {out, out + vectors * head_dim_, out + vectors * (head_dim_ + 1)};
+}
+
+void Attention::run(uint32_t layer, const bf16* q, bf16* out) {
+  for (const Wave& wave : plan_.waves()) {
+    // heads of one item are far apart in memory, items of one head near: neighbours in time share what they read
+    threads_.run(wave.items * kv_heads_, [&](uint32_t task, uint32_t thread) {
+      run_item(wave, plan_.items()[wave.first_item + task % wave.items], layer, task / wave.items, q, work_[thread]);
+    });
+    threads_.run(wave.rows * kv_heads_, [&](uint32_t task, uint32_t) {
+      merge_row(wave, plan_.rows()[wave.first_row + task / kv_heads_], task % kv_heads_, out);
+    });
+  }
+}
+
+void Attention::run_item(const Wave& wave, const SpanItem& item, uint32_t layer, uint32_t head, const bf16* q,
+                         Workspace& work) {
+  const Member* members = plan_.members().data() + item.first;
+  const size_t row_elements = size_t{group_} * head_dim_;
+  uint32_t most = 0;
+  for (uint32_t m = 0; m < item.count; ++m) {
+    std::memcpy(work.q.data() + m * row_elements, q + (size_t{members[m].row} * kv_heads_ + head) * row_elements,
+                row_elements * sizeof(bf16));
+    most = std::max(most, members[m].visible);
+  }
+  const Block result = block(wave, item, head);
+  const size_t vectors = size_t{item.count} * group_;
+  std::fill_n(result.out, vectors * head_dim_, 0.0f);
+  std::fill_n(result.max, vectors, -std::numeric_limits<float>::infinity());
+  std::fill_n(result.sum, vectors, 0.0f);
+
+  const uint32_t end_key = std::min(most, (item.span + 1) * span_keys);
+  for (uint32_t chunk = item.span * span_keys; chunk < end_key; chunk += chunk_keys) {
+    // neighbours that see the chunk in the same slots take it together
+    for (uint32_t first = 0, end; first < item.count; first = end) {
+      end = first + 1;
+      if (members[first].visible <= chunk) continue;
+      while (end < item.count && members[end].visible > chunk && members[end].shared >= chunk + chunk_keys) ++end;
+      run_chunk(item, first, end, chunk, layer, head, result, work);
+    }
+  }
+}
+
+void Attention::run_chunk(const SpanItem& item, uint32_t first, uint32_t end, uint32_t chunk, uint32_t layer,
+                          uint32_t head, const Block& result, Workspace& work) {
+  const Member* members = plan_.members().data() + item.first;
+  const Member* widest = members + first;
+  for (uint32_t m = first; m < end; ++m) {
+    const auto seen = static_cast<uint8_t>(std::min(chunk_keys, members[m].visible - chunk));
+    std::fill_n(work.visible.begin() + m * group_, group_, seen);
+    if (members[m].visible > widest->visible) widest = members + m;
+  }
+  const uint32_t keys = std::min(chunk_keys, widest->visible - chunk);
+  Slot slots[chunk_keys];
+  plan_.slots(widest->sequence, chunk, keys, slots);
+  const bf16* values[chunk_keys];
+  for (uint32_t i = 0; i < keys; ++i) values[i] = pool_.value(layer, head, slots[i]);
+  KeyPiece pieces[chunk_keys];
+  uint32_t count = find_pieces(pool_, layer, head, {slots, keys}, pieces);
+  if (count > most_pieces) count = gather_pieces(pieces, count, head_dim_, work.keys.data());
+
+  const size_t vector = size_t{first} * group_;
+  kernels_.attend({.head_dim = head_dim_,
+                   .vectors = (end - first) * group_,
+                   .q = work.q.data() + vector * head_dim_,
+                   .visible = work.visible.data() + vector,
+                   .pieces = pieces,
+                   .piece_count = count,
+                   .values = values,
+                   .keys = keys,
+                   .scale = scale_,
+                   .max = result.max + vector,
+                   .sum = result.sum + vector,
+                   .out = result.out + vector * head_dim_,
+                   .scratch = work.scratch.data()});
+}
+
+void Attention::merge_row(const Wave& wave, const PlannedRow& row, uint32_t head, bf16* out) {
+  for (uint32_t g = 0; g < group_; ++g) {
+    float max = -std::numeric_limits<float>::infinity(), sum = 0, total[256] = {};  // head_dim is at most 256
+    for (uint32_t p = row.first_partial; p < row.first_partial + row.partials; ++p) {
+      const Partial& at = plan_.partials()[p];
+      const Block part = block(wave, plan_.items()[at.item], head);
+      const size_t vector = size_t{at.member} * group_ + g;
+      kernels_.merge(&max, &sum, total, part.max[vector], part.sum[vector], part.out + vector * head_dim_, head_dim_);
+    }
+    kernels_.finish(total, sum, head_dim_, out + ((size_t{row.row} * kv_heads_ + head) * group_ + g) * head_dim_);
+  }
+}
+
+}  // namespace npr::compute

@@ -1,0 +1,250 @@
+#include "compute/cpu/cpu_backend.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <cstring>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "compute/cpu/attention.h"
+#include "compute/cpu/kernels.h"
+#include "compute/cpu/kv_pool.h"
+#include "compute/cpu/packed_matrix.h"
+#include "compute/cpu/pages.h"
+#include "compute/cpu/thread_pool.h"
+#include "error.h"
+
+namespace npr::compute {
+namespace {
+
+// Rows of one linear task: their inputs and sums stay in L2 while the panels pass by.
+constexpr uint32_t block_rows = 126;
+// Work (multiplications, or elements of a row operation) under which waking the threads costs more than it brings.
+constexpr size_t least_products = size_t{1} << 18;
+constexpr size_t least_elements = size_t{1} << 13;
+
+bool machine_has(Isa isa) {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  if (isa == Isa::avx512) {
+    return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  }
+  if (isa == Isa::avx2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#endif
+  return isa == Isa::plain;
+}
+
+const Kernels& choose(Isa isa) {
+  struct Choice {
+    Isa isa;
+    const char* name;
+    const Kernels* kernels;
+  };
+  const Choice choices[] = {{Isa::avx512, "avx512 (AVX-512 with BF16)", avx512_kernels()},
+                            {Isa::avx2, "avx2 (AVX2 with FMA)", avx2_kernels()},
+                            {Isa::plain, "plain", plain_kernels()}};
+  for (const Choice& c : choices) {
+    const bool usable = c.kernels && machine_has(c.isa);
+    if (usable && (isa == Isa::best || isa == c.isa)) return *c.kernels;
+    if (isa == c.isa) {
+      throw Error(ErrorCode::invalid_request, std::string("the instruction set ") + c.name +
+                                                  " was asked for, but this " + (c.kernels ? "machine" : "build") +
+                                                  " lacks it");
+    }
+  }
+  throw Error(ErrorCode::internal, "no kernels");
+}
+
+uint32_t thread_count(uint32_t asked) { return asked ? asked : std::max(1u, std::thread::hardware_concurrency()); }
+
+class CpuBackend : public Backend {
+ public:
+  explicit CpuBackend(const CpuOptions& options)
+      : kernels_(choose(options.isa)), threads_(thread_count(options.threads)) {
+    for (uint32_t t = 0; t < threads_.size(); ++t) {
+      sums_.emplace_back(block_rows * kernels_.panel * sizeof(float), "working memory");
+    }
+  }
+
+  std::string description() const override {
+    return std::string("cpu ") + kernels_.name + ", " + std::to_string(threads_.size()) +
+           (threads_.size() == 1 ? " thread" : " threads");
+  }
+
+  std::unique_ptr<Matrix> pack(std::span<const HostRows> parts, uint32_t k) override {
+    return std::make_unique<PackedMatrix>(parts, k, kernels_.panel, threads_);
+  }
+  float* floats(size_t count) override {
+    return arrays_.emplace_back(count * sizeof(float), "working memory").as<float>();
+  }
+  bf16* bf16s(size_t count) override { return arrays_.emplace_back(count * sizeof(bf16), "working memory").as<bf16>(); }
+  void upload(float* device, std::span<const float> host) override { std::copy(host.begin(), host.end(), device); }
+
+  void allocate_kv(const KvShape& shape, uint32_t slots, uint32_t q_heads, const Rope& rope) override {
+    if (shape.head_dim < 16 || shape.head_dim > 256 || shape.head_dim % 16 != 0) {
+      throw Error(ErrorCode::invalid_checkpoint, "head_dim is " + std::to_string(shape.head_dim) +
+                                                     ", but the CPU backend needs a multiple of 16 from 16 to 256");
+    }
+    if (shape.kv_heads == 0 || q_heads == 0 || q_heads % shape.kv_heads != 0) {
+      throw Error(ErrorCode::invalid_checkpoint, std::to_string(q_heads) + " query heads do not share " +
+                                                     std::to_string(shape.kv_heads) + " KV heads evenly");
+    }
+    ensure(rope.inv_freq.size() == shape.head_dim / 2, "a rotary frequency for every pair of a head");
+    attention_.reset();
+    pool_ = KvPool(shape, slots);
+    q_heads_ = q_heads;
+    rope_ = rope;
+    attention_.emplace(kernels_, threads_, pool_, q_heads);
+  }
+
+  void begin(std::span<const int32_t> positions, std::span<const Slot> slots,
+             std::span<const Sequence> sequences) override;
+  void embed(std::span<const int32_t> tokens, const Matrix& table, float* out) override;
+  void rms_norm(const float* x, const float* weight, uint32_t rows, uint32_t n, float eps, bf16* out) override;
+  void linear(const bf16* x, uint32_t rows, const Matrix& w, float* out) override { multiply(x, rows, w, out, false); }
+  void linear_add(const bf16* x, uint32_t rows, const Matrix& w, float* out) override {
+    multiply(x, rows, w, out, true);
+  }
+  void rotate_and_store(uint32_t layer, const float* qkv, const AttentionWeights& w, float eps, bf16* q) override;
+  void attention(uint32_t layer, const bf16* q, bf16* out) override { attention_->run(layer, q, out); }
+  void swiglu(const float* gate_up, uint32_t rows, uint32_t n, bf16* out) override;
+  void gather(const float* x, std::span<const uint32_t> pick, uint32_t n, float* out) override {
+    for (size_t i = 0; i < pick.size(); ++i) std::copy_n(x + size_t{pick[i]} * n, n, out + i * n);
+  }
+  std::span<const float> host(const float* device, size_t count) override { return {device, count}; }
+
+  void parallel(uint32_t count, const std::function<void(uint32_t)>& task) override {
+    threads_.run(count, [&](uint32_t index, uint32_t) { task(index); });
+  }
+
+ private:
+  void multiply(const bf16* x, uint32_t rows, const Matrix& w, float* out, bool add);
+  // task(row) for every row, on all threads where the rows' elements are worth it.
+  template <class Task>
+  void each_row(uint32_t rows, size_t elements, const Task& task) {
+    if (rows * elements < least_elements) {
+      for (uint32_t row = 0; row < rows; ++row) task(row);
+    } else {
+      threads_.run(rows, [&](uint32_t row, uint32_t) { task(row); });
+    }
+  }
+
+  const Kernels& kernels_;
+  ThreadPool threads_;
+  std::vector<Pages> arrays_;
+  std::vector<Pages> sums_;  // one a thread: [block_rows, panel]
+  KvPool pool_;
+  uint32_t q_heads_ = 0;
+  Rope rope_;
+  std::optional<Attention> attention_;
+  // the batch
+  std::vector<Slot> slots_;
+  std::vector<float> cos_, sin_;  // [rows, head_dim / 2]
+};
+
+void CpuBackend::begin(std::span<const int32_t> positions, std::span<const Slot> slots,
+                       std::span<const Sequence> sequences) {
+  ensure(attention_.has_value(), "the KV pool is set up before a batch");
+  size_t rows = 0;
+  for (const Sequence& s : sequences) rows += s.rows;
+  ensure(rows == positions.size() && rows == slots.size(), "a position and a slot for every row of the sequences");
+  for (Slot slot : slots) ensure(slot < pool_.slots(), "slots lie in the pool");
+  slots_.assign(slots.begin(), slots.end());
+  attention_->begin(sequences);
+
+  const size_t pairs = rope_.inv_freq.size();
+  cos_.resize(rows * pairs);
+  sin_.resize(rows * pairs);
+  each_row(static_cast<uint32_t>(rows), pairs * 32, [&](uint32_t row) {
+    for (size_t i = 0; i < pairs; ++i) {
+      // The angle is rounded to float as the models' own code does it; its cosine is exact from there.
+      const double angle = static_cast<float>(positions[row]) * rope_.inv_freq[i];
+      cos_[row * pairs + i] = static_cast<float>(std::cos(angle)) * rope_.scale;
+      sin_[row * pairs + i] = static_cast<float>(std::sin(angle)) * rope_.scale;
+    }
+  });
+}
+
+void CpuBackend::embed(std::span<const int32_t> tokens, const Matrix& table, float* out) {
+  const auto& matrix = static_cast<const PackedMatrix&>(table);
+  for (int32_t token : tokens) ensure(token >= 0 && uint32_t(token) < matrix.n(), "tokens lie in the vocabulary");
+  each_row(static_cast<uint32_t>(tokens.size()), matrix.k(), [&](uint32_t row) {
+    matrix.unpack_row(static_cast<uint32_t>(tokens[row]), out + size_t{row} * matrix.k());
+  });
+}
+
+void CpuBackend::rms_norm(const float* x, const float* weight, uint32_t rows, uint32_t n, float eps, bf16* out) {
+  each_row(rows, n,
+           [&](uint32_t row) { kernels_.rms_norm(x + size_t{row} * n, weight, n, eps, out + size_t{row} * n); });
+}
+
+void CpuBackend::multiply(const bf16* x, uint32_t rows, const Matrix& w, float* out, bool add) {
+  const auto& matrix = static_cast<const PackedMatrix&>(w);
+  const uint32_t panels = matrix.panels(), blocks = (rows + block_rows - 1) / block_rows;
+  const uint32_t tasks = panels * blocks;
+  // Tasks of one block of rows are neighbours, so that the block stays cached; a thread takes its next task before it
+  // works on the last, to fetch the panel ahead of time.
+  auto run = [&](std::atomic<uint32_t>& next, uint32_t thread) {
+    uint32_t task = next.fetch_add(1, std::memory_order_relaxed);
+    while (task < tasks) {
+      const uint32_t following = next.fetch_add(1, std::memory_order_relaxed);
+      const uint32_t panel = task % panels, block = task / panels;
+      const uint32_t first = static_cast<uint32_t>(uint64_t{rows} * block / blocks);
+      const uint32_t end = static_cast<uint32_t>(uint64_t{rows} * (block + 1) / blocks);
+      kernels_.linear({.x = x + size_t{first} * matrix.k(),
+                       .rows = end - first,
+                       .k = matrix.k(),
+                       .panel = matrix.panel(panel),
+                       .columns = std::min(matrix.columns(), matrix.n() - panel * matrix.columns()),
+                       .next_panel = following < tasks ? matrix.panel(following % panels) : nullptr,
+                       .out = out + size_t{first} * matrix.n() + panel * matrix.columns(),
+                       .out_stride = matrix.n(),
+                       .add = add,
+                       .scratch = sums_[thread].as<float>()});
+      task = following;
+    }
+  };
+  std::atomic<uint32_t> next{0};
+  if (size_t{rows} * matrix.n() * matrix.k() < least_products) {
+    run(next, 0);
+  } else {
+    threads_.each([&](uint32_t thread) { run(next, thread); });
+  }
+}
+
+void CpuBackend::rotate_and_store(uint32_t layer, const float* qkv, const AttentionWeights& w, float eps, bf16* q) {
+  const uint32_t head_dim = pool_.shape().head_dim, kv_heads = pool_.shape().kv_heads;
+  const uint32_t heads = q_heads_ + 2 * kv_heads;
+  each_row(static_cast<uint32_t>(slots_.size()), size_t{heads} * head_dim, [&](uint32_t row) {
+    const float* head = qkv + size_t{row} * heads * head_dim;
+    const Rotation at{cos_.data() + row * size_t{head_dim / 2}, sin_.data() + row * size_t{head_dim / 2}};
+    for (uint32_t h = 0; h < q_heads_; ++h, head += head_dim) {
+      kernels_.rotate(head, w.q_norm, head_dim, eps, at, q + (size_t{row} * q_heads_ + h) * head_dim);
+    }
+    for (uint32_t h = 0; h < kv_heads; ++h, head += head_dim) {
+      bf16 key[256];
+      kernels_.rotate(head, w.k_norm, head_dim, eps, at, key);
+      pool_.store_key(layer, h, slots_[row], key);
+    }
+    for (uint32_t h = 0; h < kv_heads; ++h, head += head_dim) {
+      kernels_.round(head, head_dim, pool_.value(layer, h, slots_[row]));
+    }
+  });
+}
+
+void CpuBackend::swiglu(const float* gate_up, uint32_t rows, uint32_t n, bf16* out) {
+  each_row(rows, size_t{n} * 4, [&](uint32_t row) {
+    const float* gate = gate_up + size_t{row} * 2 * n;
+    kernels_.swiglu(gate, gate + n, n, out + size_t{row} * n);
+  });
+}
+
+}  // namespace
+
+std::unique_ptr<Backend> make_cpu_backend(const CpuOptions& options) { return std::make_unique<CpuBackend>(options); }
+
+}  // namespace npr::compute

@@ -1,0 +1,20 @@
+// The CPU backend.
+#pragma once
+#include <cstdint>
+#include <memory>
+
+#include "compute/backend.h"
+
+namespace npr::compute {
+
+enum class Isa { best, avx512, avx2, plain };
+
+struct CpuOptions {
+  uint32_t threads = 0;  // 0: one a core
+  Isa isa = Isa::best;   // the widest that both the build and the machine have
+};
+
+// Throws Error(invalid_request) where the machine or the build lacks `isa`.
+std::unique_ptr<Backend> make_cpu_backend(const CpuOptions& options);
+
+}  // namespace npr::compute

@@ -1,0 +1,91 @@
+// Operations on one row: norms, rotation, activation. Included once per instruction set.
+#pragma once
+
+namespace npr::compute {
+namespace {
+
+// The last n < 16 elements of a row, zeros behind them.
+inline Vec load_tail(const float* p, uint32_t n) {
+  float lanes[16] = {};
+  __builtin_memcpy(lanes, p, n * sizeof(float));
+  return load(lanes);
+}
+inline Vec load_some(const float* p, uint32_t n) { return n >= 16 ? load(p) : load_tail(p, n); }
+inline void store_some(float* p, Vec a, uint32_t n) {
+  if (n >= 16) return store(p, a);
+  float lanes[16];
+  store(lanes, a);
+  __builtin_memcpy(p, lanes, n * sizeof(float));
+}
+inline void store_some_bf16(bf16* p, Vec a, uint32_t n) {
+  if (n >= 16) return store_bf16(p, a);
+  bf16 lanes[16];
+  store_bf16(lanes, a);
+  __builtin_memcpy(p, lanes, n * sizeof(bf16));
+}
+
+// e^x, 1 at 0 exactly, relative error under 2e-7; 0 below -87, e^88 from 88 on.
+inline Vec exp(Vec x) {
+  const Vec clamped = min(set1(88.0f), max(set1(-87.0f), x));  // in this order a NaN stays one
+  const Vec whole = round_nearest(clamped * set1(1.44269504f));
+  // ln 2 in two parts, the first of 9 bits so that its product with `whole` is exact
+  const Vec r = fma(whole, set1(2.12194440e-4f), fma(whole, set1(-0.693359375f), clamped));
+  Vec p = set1(1.0f / 720);
+  p = fma(p, r, set1(1.0f / 120));
+  p = fma(p, r, set1(1.0f / 24));
+  p = fma(p, r, set1(1.0f / 6));
+  p = fma(p, r, set1(0.5f));
+  p = fma(p, r, set1(1.0f));
+  p = fma(p, r, set1(1.0f));
+  return zero_below(x, -87.0f, p * exp2_whole(whole));
+}
+inline float exp(float x) {
+  float lanes[16];
+  store(lanes, exp(set1(x)));
+  return lanes[0];
+}
+
+inline float inverse_rms(const float* x, uint32_t n, float eps) {
+  Vec sum = set1(0.0f);
+  for (uint32_t i = 0; i < n; i += 16) {
+    const Vec v = load_some(x + i, n - i);
+    sum = fma(v, v, sum);
+  }
+  return 1.0f / __builtin_sqrtf(reduce_add(sum) / static_cast<float>(n) + eps);
+}
+
+void rms_norm(const float* x, const float* weight, uint32_t n, float eps, bf16* out) {
+  const Vec scale = set1(inverse_rms(x, n, eps));
+  for (uint32_t i = 0; i < n; i += 16) {
+    store_some_bf16(out + i, load_some(x + i, n - i) * scale * load_some(weight + i, n - i), n - i);
+  }
+}
+
+// Pairs of the rotation are (i, i + head_dim / 2).
+void rotate(const float* x, const float* weight, uint32_t head_dim, float eps, const Rotation& at, bf16* out) {
+  const Vec scale = set1(inverse_rms(x, head_dim, eps));
+  const uint32_t half = head_dim / 2;
+  for (uint32_t i = 0; i < half; i += 16) {
+    const uint32_t n = half - i;
+    const Vec a = load_some(x + i, n) * scale * load_some(weight + i, n);
+    const Vec b = load_some(x + half + i, n) * scale * load_some(weight + half + i, n);
+    const Vec cos = load_some(at.cos + i, n), sin = load_some(at.sin + i, n);
+    store_some_bf16(out + i, a * cos - b * sin, n);
+    store_some_bf16(out + half + i, b * cos + a * sin, n);
+  }
+}
+
+void round(const float* x, uint32_t n, bf16* out) {
+  for (uint32_t i = 0; i < n; i += 16) store_some_bf16(out + i, load_some(x + i, n - i), n - i);
+}
+
+void swiglu(const float* gate, const float* up, uint32_t n, bf16* out) {
+  const Vec zero = set1(0.0f), one = set1(1.0f);
+  for (uint32_t i = 0; i < n; i += 16) {
+    const Vec g = load_some(gate + i, n - i);
+    store_some_bf16(out + i, g / (one + exp(zero - g)) * load_some(up + i, n - i), n - i);
+  }
+}
+
+}  // namespace
+}  // namespace npr::compute

@@ -1,0 +1,87 @@
+// The border between the backend and its instruction sets: one table of functions each.
+//
+// The kernels are compiled once per instruction set with its own compiler options. Everything in those units has
+// internal linkage and this header holds plain data only: a shared inline function might be emitted with AVX-512
+// code there and be picked by the linker for all.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+namespace npr::compute {
+
+using bf16 = uint16_t;
+
+// Keys of an attention chunk: a chunk is what one softmax update takes, a span what one partial result covers.
+// Both are counted along the visible path.
+constexpr uint32_t chunk_keys = 64;
+constexpr uint32_t span_keys = 512;
+// Slots of one tile of the key cache.
+constexpr uint32_t tile_slots = 16;
+
+// out [rows, columns] = x [rows, k] . panel^T, for one panel of a packed matrix.
+struct LinearTask {
+  const bf16* x;           // row-major, k columns
+  uint32_t rows, k;        // k is even
+  const bf16* panel;       // [k / 2][panel columns][2]
+  uint32_t columns;        // of the panel that exist in the matrix
+  const bf16* next_panel;  // the same thread's next task, to be prefetched; or null
+  float* out;              // row r at out + r * out_stride
+  size_t out_stride;
+  bool add;        // out += the finished sum
+  float* scratch;  // [rows, panel columns]
+};
+
+// Keys first .. first + count - 1 of a chunk are lanes lane .. of `tile` [head_dim / 2][tile_slots][2].
+struct KeyPiece {
+  const bf16* tile;
+  uint8_t lane, first, count;
+};
+
+// Folds one chunk of keys into the running softmax of `vectors` query vectors.
+struct ChunkTask {
+  uint32_t head_dim, vectors;
+  const bf16* q;           // [vectors, head_dim]
+  const uint8_t* visible;  // [vectors] keys that each sees, 1 .. keys
+  const KeyPiece* pieces;  // cover keys 0 .. keys - 1 in order
+  uint32_t piece_count;
+  const bf16* const* values;  // [keys] rows of head_dim
+  uint32_t keys;              // at most chunk_keys
+  float scale;
+  float* max;     // [vectors] -infinity at first
+  float* sum;     // [vectors] 0 at first
+  float* out;     // [vectors, head_dim] 0 at first
+  bf16* scratch;  // chunk_scratch(vectors, head_dim) elements
+};
+constexpr size_t chunk_scratch(size_t vectors, size_t head_dim) { return chunk_keys * (vectors + head_dim); }
+
+// Rotary position of one row.
+struct Rotation {
+  const float* cos;  // [head_dim / 2]
+  const float* sin;
+};
+
+struct Kernels {
+  const char* name;
+  uint32_t panel;      // columns of a packed panel
+  uint32_t tile_rows;  // rows that the widest register tile takes
+  void (*linear)(const LinearTask&);
+  void (*attend)(const ChunkTask&);
+  // Softmax partials merged in order: total (max, sum, out [n]) takes in a later span's. The empty set is
+  // (-infinity, 0, zeros) and changes nothing.
+  void (*merge)(float* max, float* sum, float* out, float span_max, float span_sum, const float* span_out, uint32_t n);
+  // out [n] = x [n] / sum
+  void (*finish)(const float* x, float sum, uint32_t n, bf16* out);
+  void (*rms_norm)(const float* x, const float* weight, uint32_t n, float eps, bf16* out);
+  // RMS norm of one head, then its rotation. `x` and `out` may not overlap.
+  void (*rotate)(const float* x, const float* weight, uint32_t head_dim, float eps, const Rotation& at, bf16* out);
+  void (*round)(const float* x, uint32_t n, bf16* out);
+  // out [n] = silu(gate [n]) * up [n]
+  void (*swiglu)(const float* gate, const float* up, uint32_t n, bf16* out);
+};
+
+// Null where this build has no such instructions. Whether the machine has them is the caller's to check.
+const Kernels* avx512_kernels();
+const Kernels* avx2_kernels();
+const Kernels* plain_kernels();
+
+}  // namespace npr::compute

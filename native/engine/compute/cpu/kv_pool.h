@@ -1,0 +1,51 @@
+// The keys and values of every slot.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "compute/backend.h"
+#include "compute/cpu/kernels.h"
+#include "compute/cpu/pages.h"
+
+namespace npr::compute {
+
+// Per layer [tile][kv head]: keys [head_dim / 2][tile_slots][2], so that one query pair meets sixteen keys at once,
+// then values [tile_slots][head_dim]. Memory becomes resident as slots are first written.
+// Thread safety: none of its own; distinct slots may be written at once.
+class KvPool {
+ public:
+  KvPool() = default;
+  KvPool(const KvShape& shape, uint32_t slots) : shape_(shape), slots_(slots) {
+    const uint64_t tiles = (uint64_t{slots} + tile_slots - 1) / tile_slots;
+    for (uint32_t l = 0; l < shape.layers; ++l) {
+      layers_.emplace_back(tiles * shape.kv_heads * tile_size() * sizeof(bf16),
+                           "layer " + std::to_string(l) + " of a KV pool of " + std::to_string(slots) + " slots");
+    }
+  }
+
+  const KvShape& shape() const { return shape_; }
+  uint32_t slots() const { return slots_; }
+  bf16* keys(uint32_t layer, uint32_t head, uint32_t tile) const {
+    return layers_[layer].as<bf16>() + (size_t{tile} * shape_.kv_heads + head) * tile_size();
+  }
+  bf16* value(uint32_t layer, uint32_t head, Slot slot) const {
+    return keys(layer, head, slot / tile_slots) + size_t{tile_slots + slot % tile_slots} * shape_.head_dim;
+  }
+  void store_key(uint32_t layer, uint32_t head, Slot slot, const bf16* key) const {
+    bf16* to = keys(layer, head, slot / tile_slots) + slot % tile_slots * 2;
+    for (uint32_t i = 0; i < shape_.head_dim; i += 2, to += 2 * tile_slots) {
+      to[0] = key[i];
+      to[1] = key[i + 1];
+    }
+  }
+
+ private:
+  size_t tile_size() const { return size_t{2} * tile_slots * shape_.head_dim; }
+
+  KvShape shape_{};
+  uint32_t slots_ = 0;
+  std::vector<Pages> layers_;
+};
+
+}  // namespace npr::compute

@@ -1,0 +1,117 @@
+// Sixteen floats in two AVX registers; a bf16 pair is two fused multiply-adds, the first element's first.
+// Included by kernels_avx2.cc alone.
+#pragma once
+#include <immintrin.h>
+
+#include "compute/cpu/kernels.h"
+
+namespace npr::compute {
+namespace {
+
+constexpr const char* isa_name = "avx2";
+constexpr int tile_vectors = 2;  // 2 x 2 accumulators of two registers leave room for four halves of pairs
+constexpr int tile_rows = 2;
+
+struct Vec {
+  __m256 a, b;
+};
+struct Pair {
+  __m256 even, odd;  // the two elements as floats in every lane
+};
+struct Pairs {
+  __m256 even_a, odd_a, even_b, odd_b;
+};
+
+inline Vec set1(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
+inline Vec load(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
+inline void store(float* p, Vec x) {
+  _mm256_storeu_ps(p, x.a);
+  _mm256_storeu_ps(p + 8, x.b);
+}
+inline Vec operator+(Vec x, Vec y) { return {_mm256_add_ps(x.a, y.a), _mm256_add_ps(x.b, y.b)}; }
+inline Vec operator-(Vec x, Vec y) { return {_mm256_sub_ps(x.a, y.a), _mm256_sub_ps(x.b, y.b)}; }
+inline Vec operator*(Vec x, Vec y) { return {_mm256_mul_ps(x.a, y.a), _mm256_mul_ps(x.b, y.b)}; }
+inline Vec operator/(Vec x, Vec y) { return {_mm256_div_ps(x.a, y.a), _mm256_div_ps(x.b, y.b)}; }
+inline Vec fma(Vec x, Vec y, Vec z) { return {_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)}; }
+// y where either is NaN
+inline Vec max(Vec x, Vec y) { return {_mm256_max_ps(x.a, y.a), _mm256_max_ps(x.b, y.b)}; }
+inline Vec min(Vec x, Vec y) { return {_mm256_min_ps(x.a, y.a), _mm256_min_ps(x.b, y.b)}; }
+inline Vec round_nearest(Vec x) {
+  return {_mm256_round_ps(x.a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC),
+          _mm256_round_ps(x.b, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+}
+inline __m256 exp2_whole(__m256 x) {
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(x), _mm256_set1_epi32(127)), 23));
+}
+// 2^x for whole x in [-126, 127]
+inline Vec exp2_whole(Vec x) { return {exp2_whole(x.a), exp2_whole(x.b)}; }
+// y, but 0 where x < limit
+inline Vec zero_below(Vec x, float limit, Vec y) {
+  const __m256 l = _mm256_set1_ps(limit);
+  return {_mm256_and_ps(_mm256_cmp_ps(x.a, l, _CMP_NLT_UQ), y.a),
+          _mm256_and_ps(_mm256_cmp_ps(x.b, l, _CMP_NLT_UQ), y.b)};
+}
+
+inline float reduce_add(Vec x) {
+  const __m256 h = _mm256_add_ps(x.a, x.b);
+  __m128 q = _mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
+  q = _mm_add_ps(q, _mm_movehl_ps(q, q));
+  return _mm_cvtss_f32(_mm_add_ps(q, _mm_movehdup_ps(q)));
+}
+inline float reduce_max(Vec x) {
+  const __m256 h = _mm256_max_ps(x.a, x.b);
+  __m128 q = _mm_max_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
+  q = _mm_max_ps(q, _mm_movehl_ps(q, q));
+  return _mm_cvtss_f32(_mm_max_ps(q, _mm_movehdup_ps(q)));
+}
+
+inline __m256 load_bf16x8(const bf16* p) {
+  return _mm256_castsi256_ps(
+      _mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))), 16));
+}
+inline Vec load_bf16(const bf16* p) { return {load_bf16x8(p), load_bf16x8(p + 8)}; }
+// The bf16 nearest to each lane, ties to even, in the lane's lower half.
+inline __m256i to_bf16(__m256 x) {
+  const __m256i bits = _mm256_castps_si256(x);
+  const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+  const __m256i rounded = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+  const __m256i quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x400000));  // a NaN must not round to infinity
+  const __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(x, x, _CMP_UNORD_Q));
+  return _mm256_srli_epi32(_mm256_blendv_epi8(rounded, quiet, nan), 16);
+}
+inline void store_bf16(bf16* p, Vec x) {
+  const __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(to_bf16(x.a), to_bf16(x.b)), 0xd8);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), packed);
+}
+
+inline __m256 even_half(__m256i pairs) { return _mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16)); }
+inline __m256 odd_half(__m256i pairs) {
+  return _mm256_castsi256_ps(_mm256_and_si256(pairs, _mm256_set1_epi32(static_cast<int>(0xffff0000u))));
+}
+inline Pairs load_pairs(const bf16* p) {
+  const __m256i a = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  const __m256i b = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 16));
+  return {even_half(a), odd_half(a), even_half(b), odd_half(b)};
+}
+inline Pair broadcast(const bf16* p) {
+  int pair;
+  __builtin_memcpy(&pair, p, sizeof pair);
+  const __m256i all = _mm256_set1_epi32(pair);
+  return {even_half(all), odd_half(all)};
+}
+inline Vec dot(Vec acc, const Pair& x, const Pairs& y) {
+  return {_mm256_fmadd_ps(x.odd, y.odd_a, _mm256_fmadd_ps(x.even, y.even_a, acc.a)),
+          _mm256_fmadd_ps(x.odd, y.odd_b, _mm256_fmadd_ps(x.even, y.even_b, acc.b))};
+}
+// out [16][2] = columns of x and y side by side
+inline void interleave(const bf16* x, const bf16* y, bf16* out) {
+  for (int i = 0; i < 16; i += 8) {
+    const __m128i a = _mm_loadu_si128(reinterpret_cast<const __m128i*>(x + i));
+    const __m128i b = _mm_loadu_si128(reinterpret_cast<const __m128i*>(y + i));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + 2 * i), _mm_unpacklo_epi16(a, b));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + 2 * i + 8), _mm_unpackhi_epi16(a, b));
+  }
+}
+
+}  // namespace
+}  // namespace npr::compute

@@ -1,0 +1,87 @@
+// Sixteen floats in one AVX-512 register; bf16 pairs by vdpbf16ps. Included by kernels_avx512.cc alone.
+#pragma once
+// g++ 12 takes the deliberately undefined operands of its own AVX-512 header for mistakes (GCC bug 105593).
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+#include <immintrin.h>
+
+#include "compute/cpu/kernels.h"
+
+namespace npr::compute {
+namespace {
+
+constexpr const char* isa_name = "avx512_bf16";
+constexpr int tile_vectors = 4;  // 6 x 4 accumulators, 4 weights and a broadcast fit 32 registers
+constexpr int tile_rows = 6;
+
+struct Vec {
+  __m512 v;
+};
+using Pair = __m512bh;   // one bf16 pair in every lane
+using Pairs = __m512bh;  // sixteen bf16 pairs
+
+inline Vec set1(float x) { return {_mm512_set1_ps(x)}; }
+inline Vec load(const float* p) { return {_mm512_loadu_ps(p)}; }
+inline void store(float* p, Vec a) { _mm512_storeu_ps(p, a.v); }
+inline Vec operator+(Vec a, Vec b) { return {_mm512_add_ps(a.v, b.v)}; }
+inline Vec operator-(Vec a, Vec b) { return {_mm512_sub_ps(a.v, b.v)}; }
+inline Vec operator*(Vec a, Vec b) { return {_mm512_mul_ps(a.v, b.v)}; }
+inline Vec operator/(Vec a, Vec b) { return {_mm512_div_ps(a.v, b.v)}; }
+inline Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+// b where either is NaN
+inline Vec max(Vec a, Vec b) { return {_mm512_max_ps(a.v, b.v)}; }
+inline Vec min(Vec a, Vec b) { return {_mm512_min_ps(a.v, b.v)}; }
+inline Vec round_nearest(Vec a) { return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
+// 2^a for whole a in [-126, 127]
+inline Vec exp2_whole(Vec a) {
+  return {
+      _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(a.v), _mm512_set1_epi32(127)), 23))};
+}
+// a, but 0 where x < limit
+inline Vec zero_below(Vec x, float limit, Vec a) {
+  return {_mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x.v, _mm512_set1_ps(limit), _CMP_NLT_UQ), a.v)};
+}
+
+inline __m128 halves(__m512 v, __m256 (*fold)(__m256, __m256), __m128 (*fold4)(__m128, __m128)) {
+  const __m256 h = fold(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
+  __m128 q = fold4(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
+  q = fold4(q, _mm_movehl_ps(q, q));
+  return fold4(q, _mm_movehdup_ps(q));
+}
+inline float reduce_add(Vec a) {
+  return _mm_cvtss_f32(halves(
+      a.v, [](__m256 x, __m256 y) { return _mm256_add_ps(x, y); },
+      [](__m128 x, __m128 y) { return _mm_add_ps(x, y); }));
+}
+inline float reduce_max(Vec a) {
+  return _mm_cvtss_f32(halves(
+      a.v, [](__m256 x, __m256 y) { return _mm256_max_ps(x, y); },
+      [](__m128 x, __m128 y) { return _mm_max_ps(x, y); }));
+}
+
+inline Vec load_bf16(const bf16* p) {
+  const __m256i v = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(v), 16))};
+}
+inline void store_bf16(bf16* p, Vec a) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(a.v)));
+}
+
+inline Pairs load_pairs(const bf16* p) { return reinterpret_cast<__m512bh>(_mm512_loadu_si512(p)); }
+inline Pair broadcast(const bf16* p) {
+  int pair;
+  __builtin_memcpy(&pair, p, sizeof pair);
+  return reinterpret_cast<__m512bh>(_mm512_set1_epi32(pair));
+}
+inline Vec dot(Vec acc, Pair a, Pairs b) { return {_mm512_dpbf16_ps(acc.v, a, b)}; }
+// out [16][2] = columns of a and b side by side
+inline void interleave(const bf16* a, const bf16* b, bf16* out) {
+  const __m512i low = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(a)));
+  const __m512i high = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(b)));
+  _mm512_storeu_si512(out, _mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
+}
+
+}  // namespace
+}  // namespace npr::compute

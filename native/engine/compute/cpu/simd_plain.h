@@ -1,0 +1,126 @@
+// Sixteen floats as an array, for any machine; a bf16 pair is two products added in turn.
+// Included by kernels_plain.cc alone.
+#pragma once
+#include "compute/cpu/kernels.h"
+
+namespace npr::compute {
+namespace {
+
+constexpr const char* isa_name = "plain";
+constexpr int tile_vectors = 1;
+constexpr int tile_rows = 2;
+
+struct Vec {
+  float v[16];
+};
+struct Pair {
+  float even, odd;
+};
+struct Pairs {
+  Vec even, odd;
+};
+
+inline float from_bits(uint32_t bits) {
+  float x;
+  __builtin_memcpy(&x, &bits, sizeof x);
+  return x;
+}
+inline uint32_t to_bits(float x) {
+  uint32_t bits;
+  __builtin_memcpy(&bits, &x, sizeof bits);
+  return bits;
+}
+
+template <class F>
+inline Vec lanes(F f) {
+  Vec out;
+  for (int i = 0; i < 16; ++i) out.v[i] = f(i);
+  return out;
+}
+
+inline Vec set1(float x) {
+  return lanes([&](int) { return x; });
+}
+inline Vec load(const float* p) {
+  return lanes([&](int i) { return p[i]; });
+}
+inline void store(float* p, const Vec& a) { __builtin_memcpy(p, a.v, sizeof a.v); }
+inline Vec operator+(const Vec& a, const Vec& b) {
+  return lanes([&](int i) { return a.v[i] + b.v[i]; });
+}
+inline Vec operator-(const Vec& a, const Vec& b) {
+  return lanes([&](int i) { return a.v[i] - b.v[i]; });
+}
+inline Vec operator*(const Vec& a, const Vec& b) {
+  return lanes([&](int i) { return a.v[i] * b.v[i]; });
+}
+inline Vec operator/(const Vec& a, const Vec& b) {
+  return lanes([&](int i) { return a.v[i] / b.v[i]; });
+}
+// Rounds twice: a fused one without the instruction is a slow library call.
+inline Vec fma(const Vec& a, const Vec& b, const Vec& c) { return a * b + c; }
+// b where either is NaN
+inline Vec max(const Vec& a, const Vec& b) {
+  return lanes([&](int i) { return a.v[i] > b.v[i] ? a.v[i] : b.v[i]; });
+}
+inline Vec min(const Vec& a, const Vec& b) {
+  return lanes([&](int i) { return a.v[i] < b.v[i] ? a.v[i] : b.v[i]; });
+}
+// Adding 1.5 * 2^23 leaves a whole number in the mantissa; for |a| < 2^22.
+inline Vec round_nearest(const Vec& a) {
+  return lanes([&](int i) { return (a.v[i] + 12582912.0f) - 12582912.0f; });
+}
+// 2^a for whole a in [-126, 127]; anything for a NaN, which the caller's product keeps.
+inline Vec exp2_whole(const Vec& a) {
+  return lanes([&](int i) { return from_bits((to_bits(a.v[i] + 12582912.0f) + 127) << 23); });
+}
+// a, but 0 where x < limit
+inline Vec zero_below(const Vec& x, float limit, const Vec& a) {
+  return lanes([&](int i) { return x.v[i] < limit ? 0.0f : a.v[i]; });
+}
+
+template <class F>
+inline float reduce(Vec a, F fold) {
+  for (int width = 8; width; width /= 2) {
+    for (int i = 0; i < width; ++i) a.v[i] = fold(a.v[i], a.v[i + width]);
+  }
+  return a.v[0];
+}
+inline float reduce_add(const Vec& a) {
+  return reduce(a, [](float x, float y) { return x + y; });
+}
+inline float reduce_max(const Vec& a) {
+  return reduce(a, [](float x, float y) { return x > y ? x : y; });
+}
+
+inline Vec load_bf16(const bf16* p) {
+  return lanes([&](int i) { return from_bits(uint32_t{p[i]} << 16); });
+}
+// Nearest, ties to even.
+inline void store_bf16(bf16* p, const Vec& a) {
+  for (int i = 0; i < 16; ++i) {
+    const uint32_t bits = to_bits(a.v[i]);
+    const uint32_t rounded = bits + 0x7fff + ((bits >> 16) & 1);
+    const bool nan = (bits & 0x7fffffff) > 0x7f800000;  // must not round to infinity
+    p[i] = static_cast<bf16>((nan ? bits | 0x400000 : rounded) >> 16);
+  }
+}
+
+inline Pairs load_pairs(const bf16* p) {
+  return {lanes([&](int i) { return from_bits(uint32_t{p[2 * i]} << 16); }),
+          lanes([&](int i) { return from_bits(uint32_t{p[2 * i + 1]} << 16); })};
+}
+inline Pair broadcast(const bf16* p) { return {from_bits(uint32_t{p[0]} << 16), from_bits(uint32_t{p[1]} << 16)}; }
+inline Vec dot(const Vec& acc, const Pair& a, const Pairs& b) {
+  return lanes([&](int i) { return acc.v[i] + a.even * b.even.v[i] + a.odd * b.odd.v[i]; });
+}
+// out [16][2] = columns of a and b side by side
+inline void interleave(const bf16* a, const bf16* b, bf16* out) {
+  for (int i = 0; i < 16; ++i) {
+    out[2 * i] = a[i];
+    out[2 * i + 1] = b[i];
+  }
+}
+
+}  // namespace
+}  // namespace npr::compute

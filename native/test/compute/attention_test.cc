@@ -1,0 +1,168 @@
+// Attention against a plain reference, and the rule that only a row's visible path decides its bits.
+#include "check.h"
+#include "compute/attention_world.h"
+
+using namespace support;
+
+namespace {
+
+const Heads shapes[] = {{1, 1, 16}, {6, 2, 64}, {5, 1, 128}, {4, 4, 80}, {2, 1, 256}};
+const Heads usual{4, 2, 64};
+
+// Each row computed by itself, one token at a time, in slots that count up: what every other way must agree with.
+std::vector<std::vector<bf16>> one_by_one(Backend& backend, Heads heads, const std::vector<uint32_t>& ids) {
+  AttentionWorld world(backend, heads, static_cast<uint32_t>(ids.size()));
+  std::vector<std::vector<bf16>> out;
+  for (uint32_t i = 0; i < ids.size(); ++i) {
+    out.push_back(world.step({{count_up(0, i + 1), {ids[i]}}})[0]);
+  }
+  return out;
+}
+
+// All slots of a pool in pieces of random lengths up to `longest`, the pieces in random order.
+std::vector<Slot> scattered(Random& random, uint32_t slots, uint32_t longest) {
+  std::vector<std::vector<Slot>> pieces;
+  for (uint32_t s = 0; s < slots;) {
+    const uint32_t n = std::min(slots - s, 1 + random.below(longest));
+    pieces.push_back(count_up(s, n));
+    s += n;
+  }
+  for (size_t i = pieces.size(); i > 1; --i) std::swap(pieces[i - 1], pieces[random.below(static_cast<uint32_t>(i))]);
+  std::vector<Slot> out;
+  for (const auto& p : pieces) out = joined(out, p);
+  return out;
+}
+
+void poison_all(AttentionWorld& world, uint32_t slots) {
+  world.step({{count_up(0, slots), std::vector<uint32_t>(slots, AttentionWorld::poison)}});
+}
+
+std::vector<Slot> head(const std::vector<Slot>& slots, size_t count) { return {slots.begin(), slots.begin() + count}; }
+
+}  // namespace
+
+TEST(matches_the_reference) {
+  for (auto& backend : backends(2)) {
+    for (const Heads& heads : shapes) {
+      const auto ids = count_up(100, 1100);
+      AttentionWorld world(*backend, heads, 1100);
+      const auto rows = world.step({{count_up(0, 1100), ids}});
+      for (uint32_t length : {1, 2, 17, 37, 63, 64, 65, 511, 512, 513, 1099, 1100}) {
+        const auto expected = world.reference(head(ids, length));
+        for (size_t i = 0; i < expected.size(); ++i) {
+          near(widen(rows[length - 1][i]), expected[i], 0.008,
+               backend->description() + ", head_dim " + std::to_string(heads.head_dim) + ", " + std::to_string(length) +
+                   " keys, element " + std::to_string(i));
+        }
+      }
+    }
+  }
+}
+
+TEST(prefill_equals_token_by_token) {
+  for (auto& backend : backends(2)) {
+    for (const Heads& heads : shapes) {
+      const auto ids = count_up(0, 150);
+      const auto expected = one_by_one(*backend, heads, ids);
+      AttentionWorld world(*backend, heads, 150);
+      CHECK(world.step({{count_up(0, 150), ids}}) == expected);
+    }
+  }
+}
+
+TEST(placement_chunks_and_threads_change_no_bit) {
+  constexpr uint32_t length = 700, slots = 900;
+  const auto ids = count_up(5, length);
+  std::vector<std::vector<std::vector<bf16>>> by_isa;
+  for (auto& backend : backends(1)) by_isa.push_back(one_by_one(*backend, usual, ids));
+  Random random(3);
+  for (uint32_t threads : {1, 2, 3}) {
+    for (uint32_t longest : {1, 3, 40, 300}) {
+      const auto order = head(scattered(random, slots, longest), length);
+      auto expected = by_isa.begin();
+      for (auto& backend : backends(threads)) {
+        AttentionWorld world(*backend, usual, slots);
+        poison_all(world, slots);
+        for (uint32_t done = 0, rows; done < length; done += rows) {
+          rows = std::min(length - done, 1 + random.below(250));
+          const auto got = world.step({{head(order, done + rows), count_up(5 + done, rows)}}, random.below(2));
+          for (uint32_t r = 0; r < rows; ++r) CHECK(got[r] == (*expected)[done + r]);
+        }
+        ++expected;
+      }
+    }
+  }
+}
+
+// Branches over one trunk, some forking off another branch, decoded and prefilled in one batch beside a stranger.
+TEST(branches_together_equal_each_alone) {
+  constexpr uint32_t slots = 4096;
+  for (uint32_t trunk : {1, 40, 64, 500, 640}) {
+    Random random(trunk);
+    const auto order = scattered(random, slots, 60);
+    std::vector<std::vector<uint32_t>> ids;  // of each sequence
+    std::vector<std::vector<Slot>> paths;
+    uint32_t used = trunk, fresh = 10000;
+    for (uint32_t b = 0; b < 9; ++b) {
+      std::vector<uint32_t> content = count_up(0, trunk);
+      std::vector<Slot> path = head(order, trunk);
+      if (b == 8) content.clear(), path.clear();  // shares nothing
+      if (b >= 5 && b < 8) content = ids[1], path = paths[1];
+      const uint32_t own = 1 + random.below(130);
+      content = joined(content, count_up(fresh, own));
+      path.insert(path.end(), order.begin() + used, order.begin() + used + own);
+      used += own;
+      fresh += own;
+      ids.push_back(content);
+      paths.push_back(path);
+    }
+    for (auto& backend : backends(2)) {
+      // what the batch appends: the branches' own tokens, of sequence b the last rows[b]
+      AttentionWorld world(*backend, usual, slots);
+      poison_all(world, slots);
+      world.step({{head(order, trunk), count_up(0, trunk)}});
+      std::vector<Append> batch;
+      for (uint32_t b = 0; b < 9; ++b) {
+        const uint32_t before = b == 8 ? 0 : b >= 5 ? static_cast<uint32_t>(ids[1].size()) : trunk;
+        batch.push_back({paths[b], {ids[b].begin() + before, ids[b].end()}});
+      }
+      const auto got = world.step(batch);
+      size_t row = 0;
+      for (uint32_t b = 0; b < 9; ++b) {
+        AttentionWorld alone(*backend, usual, 1200);
+        const auto size = static_cast<uint32_t>(ids[b].size());
+        const auto expected = alone.step({{count_up(0, size), ids[b]}});
+        for (size_t i = size - batch[b].ids.size(); i < size; ++i) CHECK(got[row++] == expected[i]);
+      }
+      CHECK_EQ(row, got.size());
+    }
+  }
+}
+
+TEST(many_rows_over_one_prefix) {  // more than one group takes, more than one wave of partial results holds
+  constexpr Heads heads{24, 1, 256};
+  constexpr uint32_t trunk = 1600, branches = 700;
+  for (auto& backend : backends(2)) {
+    AttentionWorld world(*backend, heads, trunk + branches);
+    world.step({{count_up(0, trunk), count_up(0, trunk)}});
+    std::vector<Append> batch;
+    for (uint32_t b = 0; b < branches; ++b) {
+      batch.push_back({joined(count_up(0, trunk), {trunk + b}), {trunk + b}});
+    }
+    const auto got = world.step(batch);
+    for (uint32_t b = 0; b < branches; b += 97) CHECK(world.step({batch[b]})[0] == got[b]);
+    if (backend->description().find("avx512") != std::string::npos) break;  // the plan is the same for all
+  }
+}
+
+TEST(later_tokens_of_one_append_do_not_leak) {
+  for (auto& backend : backends(2)) {
+    AttentionWorld world(*backend, usual, 256);
+    const auto clean = world.step({{count_up(0, 100), count_up(0, 100)}});
+    auto ids = count_up(0, 100);
+    for (uint32_t i = 77; i < 100; ++i) ids[i] = AttentionWorld::poison;
+    const auto got = world.step({{count_up(100, 100), ids}});
+    for (uint32_t i = 0; i < 77; ++i) CHECK(got[i] == clean[i]);
+    for (uint32_t i = 77; i < 100; ++i) CHECK(std::isnan(widen(got[i][0])));
+  }
+}

@@ -1,0 +1,129 @@
+// Linear layers against a plain reference, and the rule that other rows change no bit of a row.
+#include "check.h"
+#include "compute/support.h"
+
+using namespace support;
+using npr::compute::DType;
+using npr::compute::HostRows;
+
+namespace {
+
+struct Shape {
+  uint32_t n, k;
+};
+const Shape shapes[] = {{1, 2}, {17, 38}, {64, 64}, {100, 514}, {130, 1030}, {257, 192}};
+
+std::vector<float> run(npr::compute::Backend& backend, const npr::compute::Matrix& w, const std::vector<bf16>& x) {
+  const auto rows = static_cast<uint32_t>(x.size() / w.k());
+  std::vector<float> out(size_t{rows} * w.n());
+  backend.linear(x.data(), rows, w, out.data());
+  return out;
+}
+
+}  // namespace
+
+TEST(matches_the_reference) {
+  Random random(1);
+  for (auto& backend : backends(2)) {
+    for (const auto& [n, k] : shapes) {
+      const auto weights = random_bf16s(random, size_t{n} * k);
+      const HostRows part{weights.data(), DType::bf16, n};
+      const auto w = backend->pack({&part, 1}, k);
+      CHECK_EQ(w->n(), n);
+      CHECK_EQ(w->k(), k);
+      for (uint32_t rows : {1, 3, 7, 37, 140}) {
+        const auto x = random_bf16s(random, size_t{rows} * k);
+        const auto out = run(*backend, *w, x);
+        std::vector<float> sums(out.size(), 0.25f);
+        backend->linear_add(x.data(), rows, *w, sums.data());
+        for (uint32_t r = 0; r < rows; ++r) {
+          for (uint32_t c = 0; c < n; ++c) {
+            double expected = 0;
+            for (uint32_t i = 0; i < k; ++i) expected += double{widen(x[r * k + i])} * widen(weights[c * k + i]);
+            near(out[r * n + c], expected, 1e-5 * std::sqrt(k) + 1e-6, backend->description());
+            CHECK_EQ(sums[r * n + c], 0.25f + out[r * n + c]);
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(rows_and_threads_change_no_bit) {
+  Random random(2);
+  for (const auto& [n, k] : {Shape{200, 1030}, Shape{65, 514}}) {
+    const auto weights = random_bf16s(random, size_t{n} * k);
+    const auto x = random_bf16s(random, size_t{600} * k);
+    const HostRows part{weights.data(), DType::bf16, n};
+    for (uint32_t threads : {1, 2, 3}) {
+      for (auto& backend : backends(threads)) {
+        const auto w = backend->pack({&part, 1}, k);
+        std::vector<float> alone;
+        for (uint32_t r = 0; r < 600; ++r) {
+          const auto one = run(*backend, *w, {x.begin() + size_t{r} * k, x.begin() + size_t{r + 1} * k});
+          alone.insert(alone.end(), one.begin(), one.end());
+        }
+        std::vector<uint32_t> counts{100, 127, 253, 600};
+        for (uint32_t rows = 1; rows <= 40; ++rows) counts.push_back(rows);
+        for (uint32_t rows : counts) {
+          const auto together = run(*backend, *w, {x.begin(), x.begin() + size_t{rows} * k});
+          CHECK(std::memcmp(together.data(), alone.data(), together.size() * sizeof(float)) == 0);
+        }
+      }
+    }
+  }
+}
+
+TEST(parts_of_any_dtype_stack) {
+  constexpr uint32_t k = 70;
+  Random random(4);
+  std::vector<float> whole = random_floats(random, 90 * k);
+  for (float& x : whole) x = std::round(x * 64) / 64;  // exact in every format
+  std::vector<bf16> brief(whole.size()), half(whole.size());
+  for (size_t i = 0; i < whole.size(); ++i) {
+    brief[i] = narrow(whole[i]);
+    _Float16 h = static_cast<_Float16>(whole[i]);
+    std::memcpy(&half[i], &h, 2);
+  }
+  const HostRows stacked[] = {
+      {whole.data(), DType::f32, 30}, {half.data() + 30 * k, DType::f16, 1}, {brief.data() + 31 * k, DType::bf16, 59}};
+  const HostRows one{whole.data(), DType::f32, 90};
+  for (auto& backend : backends(2)) {
+    const auto a = backend->pack(stacked, k), b = backend->pack({&one, 1}, k);
+    const auto x = random_bf16s(random, 5 * k);
+    CHECK(run(*backend, *a, x) == run(*backend, *b, x));
+    std::vector<float> rows(3 * k);
+    backend->embed(std::vector<int32_t>{89, 0, 30}, *a, rows.data());
+    CHECK(std::equal(rows.begin(), rows.begin() + k, whole.begin() + 89 * k));
+    CHECK(std::equal(rows.begin() + k, rows.begin() + 2 * k, whole.begin()));
+    CHECK(std::equal(rows.begin() + 2 * k, rows.end(), whole.begin() + 30 * k));
+    CHECK_THROWS(backend->embed(std::vector<int32_t>{90}, *a, rows.data()));
+    CHECK_THROWS(backend->embed(std::vector<int32_t>{-1}, *a, rows.data()));
+  }
+}
+
+TEST(half_and_float_round_as_they_should) {
+  const float floats[] = {1.00390625f, 1.01171875f, -0.0f, 3.4e38f};  // ties to even, a zero's sign, overflow
+  const float expected[] = {1.0f, 1.015625f, -0.0f, INFINITY};
+  const uint16_t halves[] = {0x0001, 0x8400, 0x7c00, 0x3c00};  // smallest subnormal, -2^-14, infinity, 1
+  const float half_values[] = {0x1p-24f, -0x1p-14f, INFINITY, 1.0f};
+  const HostRows parts[] = {{floats, DType::f32, 1}, {halves, DType::f16, 1}};
+  for (auto& backend : backends(1)) {
+    const auto w = backend->pack(parts, 4);
+    float rows[8];
+    backend->embed(std::vector<int32_t>{0, 1}, *w, rows);
+    for (int i = 0; i < 4; ++i) {
+      CHECK_EQ(rows[i], expected[i]);
+      CHECK_EQ(rows[4 + i], half_values[i]);
+    }
+    CHECK(std::signbit(rows[2]));
+  }
+}
+
+TEST(odd_columns_are_refused) {
+  const std::vector<bf16> weights(6);
+  const HostRows part{weights.data(), DType::bf16, 2};
+  for (auto& backend : backends(1)) {
+    CHECK(CHECK_THROWS(backend->pack({&part, 1}, 3)).find("3 columns") != std::string::npos);
+  }
+}

@@ -1,0 +1,71 @@
+// What the tests of the compute backends share: repeatable random numbers, the machine's instruction sets.
+#pragma once
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "compute/backend.h"
+#include "compute/cpu/cpu_backend.h"
+#include "error.h"
+
+namespace support {
+
+using npr::compute::bf16;
+
+class Random {
+ public:
+  explicit Random(uint64_t seed) : state_(seed * 0x9e3779b97f4a7c15 + 1) {}
+  uint64_t next() {  // splitmix64
+    uint64_t z = state_ += 0x9e3779b97f4a7c15;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+    return z ^ (z >> 31);
+  }
+  uint32_t below(uint32_t n) { return static_cast<uint32_t>(next() % n); }
+  float uniform() { return static_cast<float>(next() >> 40) * 0x1p-23f - 1.0f; }  // [-1, 1)
+
+ private:
+  uint64_t state_;
+};
+
+inline float widen(bf16 x) { return std::bit_cast<float>(uint32_t{x} << 16); }
+inline bf16 narrow(float x) {
+  const auto bits = std::bit_cast<uint32_t>(x);
+  return static_cast<bf16>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+inline std::vector<float> random_floats(Random& random, size_t count) {
+  std::vector<float> out(count);
+  for (float& x : out) x = random.uniform();
+  return out;
+}
+inline std::vector<bf16> random_bf16s(Random& random, size_t count) {
+  std::vector<bf16> out(count);
+  for (bf16& x : out) x = narrow(random.uniform());
+  return out;
+}
+
+// Backends of every instruction set that this machine has.
+inline std::vector<std::unique_ptr<npr::compute::Backend>> backends(uint32_t threads) {
+  using npr::compute::Isa;
+  std::vector<std::unique_ptr<npr::compute::Backend>> out;
+  for (Isa isa : {Isa::avx512, Isa::avx2, Isa::plain}) {
+    try {
+      out.push_back(npr::compute::make_cpu_backend({.threads = threads, .isa = isa}));
+    } catch (const npr::Error&) {
+    }
+  }
+  return out;
+}
+
+// Throws unless |a - b| <= tolerance, naming where.
+inline void near(double a, double b, double tolerance, const std::string& where) {
+  if (std::abs(a - b) <= tolerance) return;
+  throw std::runtime_error(where + ": " + std::to_string(a) + " is not within " + std::to_string(tolerance) + " of " +
+                           std::to_string(b));
+}
+
+}  // namespace support
