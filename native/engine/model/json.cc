@@ -266,16 +266,21 @@ std::string Json::describe() const {
       return {digits, end.ptr};
     }
     case Kind::string: {
-      if (string_.size() <= 64) return "\"" + string_ + "\"";
+      std::string out = "\"";
+      if (string_.size() <= 64) return out.append(string_).append("\"");
       size_t cut = 60;
       while ((string_[cut] & 0xc0) == 0x80) --cut;  // not within a character
-      return "\"" + string_.substr(0, cut) + "...\"";
+      return out.append(string_, 0, cut).append("...\"");
     }
     case Kind::array: {
       if (array_.size() > 8) return "an array of " + std::to_string(array_.size());
       std::string out = "[";
-      for (size_t i = 0; i < array_.size(); ++i) out += (i ? ", " : "") + array_[i].describe();
-      return out + "]";
+      for (const Json& element : array_) {
+        if (&element != array_.data()) out += ", ";
+        out += element.describe();
+      }
+      out += ']';
+      return out;
     }
     case Kind::object:
       return "an object";
