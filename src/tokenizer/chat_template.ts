@@ -2,6 +2,7 @@
 import { Template } from '@huggingface/jinja';
 import { ChatError } from './errors.js';
 import { isObject, type Json } from './files.js';
+import { rewriteStrips, STRIP_FUNCTIONS } from './python_strip.js';
 
 /** A message as templates know it. */
 export interface TemplateMessage {
@@ -18,6 +19,7 @@ export class ChatTemplate {
   /** Throws where the source is not a template that can be compiled. */
   constructor(source: string, tokenizerConfig: Json) {
     this.#template = new Template(source);
+    rewriteStrips(this.#template.parsed);
     for (const [name, token] of Object.entries(tokenizerConfig)) {
       const content = isObject(token) ? token.content : token;
       if (name.endsWith('_token') && typeof content === 'string') this.#specialTokens[name] = content;
@@ -34,6 +36,7 @@ export class ChatTemplate {
         ...kwargs,
         messages,
         add_generation_prompt: addGenerationPrompt,
+        ...STRIP_FUNCTIONS,
       });
     } catch (error) {
       throw new ChatError('messages', `the model's chat template refuses them: ${(error as Error).message}`);

@@ -33,40 +33,41 @@ export class ModelDirectories {
     return directory;
   }
 
-  /** With `<think>` and the like as Qwen3 has them, and a template that uses them. */
-  thinking(): string {
-    return this.make(
-      {
-        'chat_template.jinja': readFileSync('test/tokenizer/thinking_template.jinja', 'utf8'),
-        'config.json': {},
-      },
-      (tokenizer) => {
-        for (const content of ['<think>', '</think>', '<tool_response>', '</tool_response>'])
-          tokenizer.added_tokens.push({ id: 366 + tokenizer.added_tokens.length, content, special: false });
-        for (const token of tokenizer.added_tokens)
-          Object.assign(token, { single_word: false, lstrip: false, rstrip: false, normalized: false });
-      },
-    );
-  }
-
   /** With tokens for two newlines, and for a colon and a newline, as large vocabularies have them. */
   merging(): string {
-    return this.make({}, ({ model }) => {
-      // in place of the two that were learned last
-      for (const [i, pair] of [
-        ['Ċ', 'Ċ'],
-        [':', 'Ċ'],
-      ].entries()) {
-        const at = model.merges.length - 1 - i;
-        const old = (model.merges[at] ?? []).join('');
-        model.vocab[pair.join('')] = model.vocab[old];
-        delete model.vocab[old];
-        model.merges[at] = pair;
-      }
+    return this.make({}, mergeNewlines);
+  }
+
+  /** Likewise, with `<think>` and the like as Qwen3 has them, and a template that uses them. */
+  thinking(): string {
+    const template = readFileSync('test/fixtures/chat/template.jinja', 'utf8');
+    return this.make({ 'chat_template.jinja': template }, (tokenizer) => {
+      mergeNewlines(tokenizer);
+      for (const content of ['<think>', '</think>', '<tool_response>', '</tool_response>'])
+        tokenizer.added_tokens.push({
+          ...tokenizer.added_tokens[0],
+          id: 366 + tokenizer.added_tokens.length,
+          content,
+          special: false,
+        });
     });
   }
 
   remove(): void {
     rmSync(this.#root, { recursive: true });
+  }
+}
+
+/** In place of the two merges that were learned last. */
+function mergeNewlines({ model }: TokenizerJson): void {
+  for (const [i, pair] of [
+    ['Ċ', 'Ċ'],
+    [':', 'Ċ'],
+  ].entries()) {
+    const at = model.merges.length - 1 - i;
+    const old = (model.merges[at] ?? []).join('');
+    model.vocab[pair.join('')] = model.vocab[old];
+    delete model.vocab[old];
+    model.merges[at] = pair;
   }
 }
