@@ -1,0 +1,58 @@
+// One row of logits over the vocabulary, and what is computed of all of it.
+#pragma once
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "sample/candidates.h"
+
+namespace npr::sample {
+
+// Processors change a few entries of a row: only the chunks that hold them are copied. Maxima and sums are computed
+// where first asked for and then kept, so that sampling and reported log-probabilities share them; set() comes before.
+// Entries that are not finite count as minus infinity.
+// Thread safety: one thread at a time; the buffers are reused from row to row.
+class LogitRow {
+ public:
+  void reset(const float* logits, uint32_t vocab);  // [vocab], must stay alive and unchanged
+  uint32_t vocab() const { return vocab_; }
+  float operator[](int32_t token) const;
+  void set(int32_t token, float value);
+  bool changed() const { return changed_; }
+
+  float max();
+  int32_t argmax();  // the lowest id among equals; there must be a finite entry
+  // Sum of exp((x - max) * scale): chunks of 4,096 entries summed by themselves, in units of their own maximum, and
+  // merged in order.
+  double sum_exp(float scale);
+  // Log-softmax of one entry, -inf where it is not finite; there must be a finite entry.
+  float log_softmax(int32_t token);
+  // The token at which the running sum of exp((x - max) * scale), in order of ids, exceeds `target`.
+  int32_t pick(float scale, double target);
+
+  // A value that the k largest entries reach, and few others: the k-th largest group maximum.
+  float bound(uint32_t k);
+  // The entries that are at least `threshold`, in order of ids.
+  void collect(float threshold, Candidates& out);
+
+ private:
+  uint32_t chunk_size(size_t chunk) const;
+  void find_maxima();
+  void find_sums(float scale);
+
+  uint32_t vocab_ = 0;
+  const float* logits_ = nullptr;
+  bool changed_ = false;
+  std::vector<const float*> chunks_;  // into logits_, or into copies_ where changed
+  std::vector<float> copies_;         // [vocab], filled chunk by chunk
+
+  std::vector<float> group_max_;  // empty until computed
+  std::vector<float> chunk_max_;
+  float max_ = 0;
+  float scale_ = -1;                // of the sums below; -1: not computed
+  std::vector<double> chunk_sums_;  // in units of exp(chunk_max * scale)
+  double sum_ = 0;                  // in units of exp(max * scale)
+  std::vector<float> ordered_, weights_;
+};
+
+}  // namespace npr::sample

@@ -1,0 +1,37 @@
+// Which tokens a row may sample.
+#pragma once
+#include <array>
+#include <cstdint>
+#include <span>
+
+#include "error.h"
+
+namespace npr::sample {
+
+// All tokens, or the union of the `allow` lists if there is one, less the `forbid` lists. Holds views: the lists (tags
+// by state, whitespace tokens, end tokens, a request's stop tokens) must outlive it. They need no order and may
+// overlap.
+class TokenMask {
+ public:
+  TokenMask& allow(std::span<const int32_t> tokens) { return push(allowed_, allowed_lists_, tokens); }
+  TokenMask& forbid(std::span<const int32_t> tokens) { return push(forbidden_, forbidden_lists_, tokens); }
+
+  bool restricted() const { return allowed_lists_ > 0; }
+  std::span<const std::span<const int32_t>> allowed() const { return {allowed_.data(), allowed_lists_}; }
+  std::span<const std::span<const int32_t>> forbidden() const { return {forbidden_.data(), forbidden_lists_}; }
+
+ private:
+  static constexpr uint32_t max_lists = 4;
+  using Lists = std::array<std::span<const int32_t>, max_lists>;
+
+  TokenMask& push(Lists& lists, uint32_t& count, std::span<const int32_t> tokens) {
+    ensure(count < max_lists, "a token mask is made of at most 4 lists of each kind");
+    lists[count++] = tokens;
+    return *this;
+  }
+
+  Lists allowed_, forbidden_;
+  uint32_t allowed_lists_ = 0, forbidden_lists_ = 0;
+};
+
+}  // namespace npr::sample
