@@ -19,7 +19,7 @@ struct TokenLogprob {
   int32_t token = 0;
   float logprob = 0;
   float policy_logprob = 0;
-  std::vector<std::pair<int32_t, float>> top;
+  std::vector<std::pair<int32_t, float>> top = {};
 };
 
 struct Usage {
@@ -30,15 +30,15 @@ struct Usage {
 };
 
 struct Timings {
-  double queue_ms = 0;    // submitted until first admitted
-  double prompt_ms = 0;   // admitted until the first token was sampled
-  double total_ms = 0;    // submitted until finished
+  double queue_ms = 0;   // submitted until first admitted
+  double prompt_ms = 0;  // admitted until the first token was sampled
+  double total_ms = 0;   // submitted until finished
   uint32_t preemptions = 0;
 };
 
 struct Event {
   enum class Type : uint8_t {
-    started,           // the prompt is computed: usage.prompt_tokens, usage.cached_tokens
+    started,           // the request runs: usage.prompt_tokens, usage.cached_tokens
     prompt_logprobs,   // logprobs: of prompt tokens [first, first + size)
     delta,             // text and tokens of one branch
     block_opened,      // plans; `branch` is the parent
@@ -57,15 +57,15 @@ struct Event {
   bool forced = false;
   Channel channel = Channel::content;
   FinishReason reason = FinishReason::stop;
-  int32_t stop_token = -1;          // choice_finished by stop: the token that ended it, if one did
-  int32_t stop_string = -1;         // likewise: which of Request::stop
+  int32_t stop_token = -1;   // choice_finished by stop: the token that ended it, if one did
+  int32_t stop_string = -1;  // likewise: which of Request::stop
   BranchEnd end = BranchEnd::step_end;
-  std::string text;                 // whole UTF-8 characters; delta, branch number, message
-  std::vector<int32_t> tokens;
-  std::vector<TokenLogprob> logprobs;
-  std::vector<std::pair<std::string, std::string>> plans;  // number, text
-  Usage usage;
-  Timings timings;
+  std::string text = {};  // whole UTF-8 characters; delta, branch number, message
+  std::vector<int32_t> tokens = {};
+  std::vector<TokenLogprob> logprobs = {};
+  std::vector<std::pair<std::string, std::string>> plans = {};  // number, text
+  Usage usage = {};
+  Timings timings = {};
   ErrorCode code = ErrorCode::internal;
 };
 

@@ -27,11 +27,11 @@ struct Request {
   uint32_t max_tokens = 0;  // of each sample, over all its branches; 0 only scores the prompt
   uint32_t min_tokens = 0;  // end of sequence and stop tokens are masked before
   bool ignore_eos = false;
-  std::vector<std::string> stop;          // match trunk text outside blocks
-  std::vector<int32_t> stop_token_ids;    // likewise
-  int32_t logprobs = -1;                  // -1: none; else how many top alternatives beside each sampled token
-  int32_t prompt_logprobs = -1;           // likewise for every prompt token
-  bool policy_logprobs = false;           // also the log-probability under the distribution sampled from
+  std::vector<std::string> stop;        // match trunk text outside blocks
+  std::vector<int32_t> stop_token_ids;  // likewise
+  int32_t logprobs = -1;                // -1: none; else how many top alternatives beside each sampled token
+  int32_t prompt_logprobs = -1;         // likewise for every prompt token
+  bool policy_logprobs = false;         // also the log-probability under the distribution sampled from
   sample::Params sampling;
   ParallelOptions parallel;
 };

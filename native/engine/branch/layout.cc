@@ -95,7 +95,6 @@ class Writer {
   void structured(Interval turn, uint32_t plain_from, bool may_stay_open) {
     std::vector<Block> open;
     out_.machine = TagMachine();
-    out_.blocks = 0;
     for (uint32_t i = turn.begin; i < turn.end; ++i) {
       const Tag tag = i < plain_from ? tag_of(*vocabulary_.tags, tokens_[i]) : Tag::none;
       if (tag != Tag::none) {
@@ -116,7 +115,6 @@ class Writer {
   void enter(Tag tag, uint32_t i, std::vector<Block>& open) {
     switch (tag) {
       case Tag::guideline:
-        if (open.empty()) ++out_.blocks;
         open.push_back({.at = i});
         return;
       case Tag::guideline_end:

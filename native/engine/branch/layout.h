@@ -35,7 +35,6 @@ struct Layout {
   TagMachine machine;
   bool plain = false;       // the open turn has lost its structure
   uint32_t open_block = 0;  // where the innermost open block's <guideline> stands, if machine.depth() > 0
-  uint32_t blocks = 0;      // top-level blocks of the open turn
 };
 
 // The assistant's turns: [first token after the head, its <|im_end|> or the end).

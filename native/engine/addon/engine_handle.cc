@@ -1,0 +1,246 @@
+// The engine as a JavaScript object. Slow calls (load, close, checkIntegrity) run on libuv's threads and return
+// promises; events reach JavaScript as one array a wake-up, which holds one engine step or, where JavaScript was busy,
+// several.
+#include <napi.h>
+
+#include <memory>
+#include <mutex>
+#include <optional>
+
+#include "addon/convert.h"
+#include "model/checkpoint.h"
+#include "model/model.h"
+
+namespace npr::addon {
+
+namespace {
+
+// Runs `work` off the JavaScript thread and settles a promise with what `done` makes of it.
+class Task : public Napi::AsyncWorker {
+ public:
+  using Done = std::function<Napi::Value(Napi::Env)>;
+
+  static Napi::Promise run(Napi::Env env, std::function<void()> work, Done done) {
+    auto* task = new Task(env, std::move(work), std::move(done));  // deletes itself once settled
+    auto promise = task->deferred_.Promise();
+    task->Queue();
+    return promise;
+  }
+
+ private:
+  Task(Napi::Env env, std::function<void()> work, Done done)
+      : Napi::AsyncWorker(env), deferred_(env), work_(std::move(work)), done_(std::move(done)) {}
+
+  void Execute() override {
+    try {
+      work_();
+    } catch (const Error& error) {
+      error_ = error;
+    } catch (const std::bad_alloc&) {
+      error_ = Error(ErrorCode::out_of_memory, "out of memory");
+    } catch (const std::exception& error) {
+      error_ = Error(ErrorCode::internal, error.what());
+    }
+  }
+
+  void OnOK() override {
+    if (error_) return deferred_.Reject(to_js(Env(), *error_).Value());
+    try {
+      deferred_.Resolve(done_(Env()));
+    } catch (const Napi::Error& error) {
+      deferred_.Reject(error.Value());
+    }
+  }
+
+  Napi::Promise::Deferred deferred_;
+  std::function<void()> work_;
+  Done done_;
+  std::optional<Error> error_;
+};
+
+// Carries events from the engine's thread to JavaScript. Shared, since the engine may outlive the JavaScript object by
+// the length of a close().
+class Mailbox {
+ public:
+  Mailbox(Napi::Env env, Napi::Function listener)
+      : wake_(Napi::ThreadSafeFunction::New(env, listener, "npr-serve events", 0, 1)) {}
+
+  void post(std::vector<Event>&& events, const std::shared_ptr<Mailbox>& self) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (closed_) return;
+      const bool idle = events_.empty();
+      events_.insert(events_.end(), std::make_move_iterator(events.begin()), std::make_move_iterator(events.end()));
+      if (!idle) return;  // a wake-up is on its way
+    }
+    wake_.NonBlockingCall([self](Napi::Env env, Napi::Function listener) { self->deliver(env, listener); });
+  }
+
+  void close() {
+    const std::lock_guard lock(mutex_);
+    if (closed_) return;
+    closed_ = true;
+    wake_.Release();
+  }
+
+ private:
+  void deliver(Napi::Env env, Napi::Function listener) {
+    std::vector<Event> events;
+    {
+      const std::lock_guard lock(mutex_);
+      events.swap(events_);
+    }
+    const Napi::HandleScope scope(env);
+    auto batch = Napi::Array::New(env, events.size());
+    for (uint32_t i = 0; i < events.size(); ++i) {
+      const Napi::HandleScope each(env);
+      batch[i] = to_js(env, events[i]);
+    }
+    listener.Call({batch});
+  }
+
+  Napi::ThreadSafeFunction wake_;
+  std::mutex mutex_;
+  std::vector<Event> events_;
+  bool closed_ = false;
+};
+
+class EngineHandle : public Napi::ObjectWrap<EngineHandle> {
+ public:
+  static Napi::Function define(Napi::Env env) {
+    return DefineClass(env, "NativeEngine",
+                       {InstanceMethod<&EngineHandle::info>("info"), InstanceMethod<&EngineHandle::submit>("submit"),
+                        InstanceMethod<&EngineHandle::cancel>("cancel"), InstanceMethod<&EngineHandle::stats>("stats"),
+                        InstanceMethod<&EngineHandle::check_integrity>("checkIntegrity"),
+                        InstanceMethod<&EngineHandle::close>("close")});
+  }
+
+  explicit EngineHandle(const Napi::CallbackInfo& call) : Napi::ObjectWrap<EngineHandle>(call) {}
+  ~EngineHandle() override {
+    engine_.reset();
+    if (mailbox_) mailbox_->close();
+  }
+
+  void adopt(std::shared_ptr<schedule::Engine> engine, std::shared_ptr<Mailbox> mailbox) {
+    engine_ = std::move(engine);
+    mailbox_ = std::move(mailbox);
+  }
+
+ private:
+  schedule::Engine& engine(Napi::Env env) {
+    if (!engine_) throw to_js(env, Error(ErrorCode::unavailable, "the engine is closed"));
+    return *engine_;
+  }
+
+  Napi::Value info(const Napi::CallbackInfo& call) {
+    const auto& running = engine(call.Env());
+    auto out = Napi::Object::New(call.Env());
+    out["vocabSize"] = running.config().vocab_size;
+    out["maxPositions"] = running.config().max_position_embeddings;
+    out["slots"] = running.slots();
+    out["backend"] = running.description();
+    out["parameters"] = static_cast<double>(running.config().parameters());
+    return out;
+  }
+
+  Napi::Value submit(const Napi::CallbackInfo& call) {
+    if (call.Length() != 2 || !call[0].IsNumber() || !call[1].IsObject()) {
+      throw Napi::TypeError::New(call.Env(), "submit(id, request) takes a number and an object");
+    }
+    Request parsed = request(call[1].As<Napi::Object>());
+    parsed.id = static_cast<RequestId>(call[0].As<Napi::Number>().Int64Value());
+    try {
+      engine(call.Env()).submit(std::move(parsed));
+    } catch (const Error& error) {
+      throw to_js(call.Env(), error);
+    }
+    return call.Env().Undefined();
+  }
+
+  Napi::Value cancel(const Napi::CallbackInfo& call) {
+    if (call.Length() != 1 || !call[0].IsNumber()) throw Napi::TypeError::New(call.Env(), "cancel(id) takes a number");
+    if (engine_) engine_->cancel(static_cast<RequestId>(call[0].As<Napi::Number>().Int64Value()));
+    return call.Env().Undefined();
+  }
+
+  Napi::Value stats(const Napi::CallbackInfo& call) { return to_js(call.Env(), engine(call.Env()).stats()); }
+
+  Napi::Value check_integrity(const Napi::CallbackInfo& call) {
+    engine(call.Env());
+    return Task::run(
+        call.Env(), [engine = engine_] { engine->check_integrity(); }, [](Napi::Env env) { return env.Undefined(); });
+  }
+
+  Napi::Value close(const Napi::CallbackInfo& call) {
+    return Task::run(
+        call.Env(),
+        [engine = std::move(engine_)] {
+          if (engine) engine->close();
+        },
+        [mailbox = std::move(mailbox_)](Napi::Env env) {
+          if (mailbox) mailbox->close();
+          return env.Undefined();
+        });
+  }
+
+  std::shared_ptr<schedule::Engine> engine_;
+  std::shared_ptr<Mailbox> mailbox_;
+};
+
+// load(options, vocabulary, onProgress(done, total), onEvents(events)): Promise<NativeEngine>
+Napi::Value load(const Napi::CallbackInfo& call) {
+  const Napi::Env env = call.Env();
+  if (call.Length() != 4 || !call[0].IsObject() || !call[1].IsObject() || !call[2].IsFunction() ||
+      !call[3].IsFunction()) {
+    throw Napi::TypeError::New(env,
+                               "load(options, vocabulary, onProgress, onEvents) takes two objects and two functions");
+  }
+  const auto options = load_options(call[0].As<Napi::Object>());
+  auto words = std::make_shared<text::Vocabulary>(vocabulary(call[1].As<Napi::Object>()));
+  auto progress = std::make_shared<Napi::ThreadSafeFunction>(
+      Napi::ThreadSafeFunction::New(env, call[2].As<Napi::Function>(), "npr-serve progress", 0, 1));
+  auto mailbox = std::make_shared<Mailbox>(env, call[3].As<Napi::Function>());
+  auto engine = std::make_shared<std::shared_ptr<schedule::Engine>>();
+
+  const auto work = [=] {
+    try {
+      const model::Checkpoint checkpoint(options.model);
+      auto model =
+          std::make_unique<model::Model>(checkpoint, compute::make_cpu_backend(options.cpu), options.kv_memory_bytes,
+                                         options.max_batch_tokens, [&](uint64_t done, uint64_t total) {
+                                           progress->NonBlockingCall([=](Napi::Env env, Napi::Function listener) {
+                                             listener.Call({Napi::Number::New(env, static_cast<double>(done)),
+                                                            Napi::Number::New(env, static_cast<double>(total))});
+                                           });
+                                         });
+      *engine = std::make_shared<schedule::Engine>(
+          std::move(model), std::move(*words), options.schedule,
+          [mailbox](std::vector<Event>&& events) { mailbox->post(std::move(events), mailbox); });
+      (*engine)->start();
+    } catch (...) {
+      progress->Release();
+      mailbox->close();
+      throw;
+    }
+    progress->Release();
+  };
+  return Task::run(env, work, [=](Napi::Env env) {
+    auto& classes = *env.GetInstanceData<Napi::FunctionReference>();
+    auto handle = classes.New({});
+    EngineHandle::Unwrap(handle)->adopt(*engine, mailbox);
+    return handle;
+  });
+}
+
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+  auto* constructor = new Napi::FunctionReference(Napi::Persistent(EngineHandle::define(env)));
+  env.SetInstanceData(constructor);  // owned by the environment from now on
+  exports["load"] = Napi::Function::New(env, load, "load");
+  return exports;
+}
+
+}  // namespace
+
+NODE_API_MODULE(npr_addon, init)
+
+}  // namespace npr::addon

@@ -1,0 +1,174 @@
+#include "schedule/batch_builder.h"
+
+#include <algorithm>
+
+namespace npr::schedule {
+
+using branch::Block;
+using branch::Branch;
+using branch::Choice;
+using compute::Path;
+using compute::Slot;
+
+namespace {
+
+// The first `tokens` of a path.
+Path prefix(const Path& path, uint32_t tokens) {
+  Path out;
+  for (const auto& run : path) {
+    if (!tokens) break;
+    out.push_back({run.begin, std::min(run.count, tokens)});
+    tokens -= out.back().count;
+  }
+  return out;
+}
+
+// Appends what `path` holds after its first `skip` tokens.
+void append_suffix(Path& out, const Path& path, uint32_t skip) {
+  for (const auto& run : path) {
+    const uint32_t cut = std::min(skip, run.count);
+    skip -= cut;
+    if (cut == run.count) continue;
+    const compute::Run rest{run.begin + cut, run.count - cut};
+    if (!out.empty() && out.back().begin + out.back().count == rest.begin) {
+      out.back().count += rest.count;
+    } else {
+      out.push_back(rest);
+    }
+  }
+}
+
+}  // namespace
+
+void BatchBuilder::clear() {
+  batch_ = {};
+  paths_.clear();
+  own_paths_.clear();
+  samples_.clear();
+  scores_.clear();
+}
+
+void BatchBuilder::add(Active& active, uint32_t rows) {
+  if (!active.prompt_done) return add_prompt(active, rows);
+  rows_left_ = rows;
+  for (auto& choice : active.choices) {
+    if (choice->finished()) continue;
+    Branch& trunk = choice->trunk();
+    if (!trunk.has_context) {
+      trunk.path = active.path;
+      trunk.path_length = active.prompt_tokens();
+      trunk.has_context = true;
+    }
+    if (!grow(active, *choice, trunk)) return;
+  }
+}
+
+// Appends in flat order, so that whatever a token sees is computed or comes before it in this batch. False: out of
+// rows.
+bool BatchBuilder::grow(Active& active, Choice& choice, Branch& branch) {
+  for (; branch.merged < branch.blocks.size(); ++branch.merged) {
+    Block& block = *branch.blocks[branch.merged];
+    if (!append(branch, block.fork_at)) return false;
+    for (auto& child : block.branches) {
+      if (!child->has_context) {
+        child->path = branch.path;
+        child->path_length = branch.path_length;
+        child->has_context = true;
+      }
+      if (!grow(active, choice, *child)) return false;
+    }
+    if (!block.joined) return true;
+    merge(branch, block);
+  }
+  const size_t known = branch.slots.size();
+  if (!append(branch, static_cast<uint32_t>(branch.tokens.size()))) return false;
+  if (branch.slots.size() > known && branch.wants_token()) {
+    samples_.push_back({&active, &choice, &branch, want_logits(batch_.rows() - 1)});
+  }
+  return true;
+}
+
+bool BatchBuilder::append(Branch& branch, uint32_t end) {
+  const auto begin = static_cast<uint32_t>(branch.slots.size());
+  if (begin >= end) return true;
+  const uint32_t rows = std::min(end - begin, rows_left_);
+  if (!rows) return false;
+  rows_left_ -= rows;
+
+  std::optional<Slot> after;
+  if (begin) {
+    after = branch.slots.back();
+  } else if (branch.is_trunk()) {
+    after = branch.path.back().begin + branch.path.back().count - 1;
+  }
+  pool_.take(rows, after, branch.slots);
+  kv::append(branch.path, &branch.slots[begin], rows);
+  branch.path_length += rows;
+  for (uint32_t i = begin; i < begin + rows; ++i) {
+    batch_.tokens.push_back(branch.tokens[i]);
+    batch_.positions.push_back(branch.positions[i]);
+    batch_.slots.push_back(branch.slots[i]);
+  }
+  batch_.sequences.push_back({{}, branch.path_length, rows});
+  paths_.push_back(&branch.path);
+  return begin + rows == end;
+}
+
+void BatchBuilder::merge(Branch& branch, const Block& block) {
+  const uint32_t context = branch.path_length;
+  for (const auto& child : block.branches) {
+    append_suffix(branch.path, child->path, context);
+    branch.path_length += child->path_length - context;
+  }
+}
+
+void BatchBuilder::add_prompt(Active& active, uint32_t rows) {
+  const auto begin = static_cast<uint32_t>(active.slots.size());
+  const uint32_t end = begin + rows;
+  std::optional<Slot> after;
+  if (begin) after = active.slots.back();
+  pool_.take(rows, after, active.slots);
+
+  const auto& pieces = active.layout.pieces;
+  auto piece = std::ranges::upper_bound(pieces, begin, {}, &branch::Piece::begin) - 1;
+  for (uint32_t at = begin; at < end; ++piece) {
+    const uint32_t stop = std::min(end, piece->end);
+    Path& path = own_paths_.emplace_back();
+    for (const auto& [from, to] : piece->context) kv::append(path, &active.slots[from], to - from);
+    kv::append(path, &active.slots[piece->begin], stop - piece->begin);
+    batch_.sequences.push_back({{}, kv::length(path), stop - at});
+    paths_.push_back(&path);
+    for (; at < stop; ++at) {
+      batch_.tokens.push_back(active.request.prompt[at]);
+      batch_.positions.push_back(active.layout.positions[at]);
+      batch_.slots.push_back(active.slots[at]);
+      const bool last = at + 1 == active.prompt_tokens();
+      if (active.scores_prompt() && !last) scores_.push_back({&active, at + 1, want_logits(batch_.rows() - 1)});
+    }
+  }
+  if (end < active.prompt_tokens()) return;
+  const auto starts = [](const auto& choice) { return choice->trunk().tokens.empty() && !choice->finished(); };
+  if (active.request.max_tokens && std::ranges::any_of(active.choices, starts)) {
+    const uint32_t logits = want_logits(batch_.rows() - 1);
+    for (auto& choice : active.choices) {
+      if (starts(choice)) samples_.push_back({&active, choice.get(), &choice->trunk(), logits});
+    }
+  }
+}
+
+uint32_t BatchBuilder::want_logits(uint32_t row) {
+  batch_.logit_rows.push_back(row);
+  return static_cast<uint32_t>(batch_.logit_rows.size()) - 1;
+}
+
+const model::Batch& BatchBuilder::finish() {
+  for (size_t i = 0; i < paths_.size(); ++i) {
+    auto& sequence = batch_.sequences[i];
+    const Path* path = paths_[i];
+    if (kv::length(*path) > sequence.length) path = &own_paths_.emplace_back(prefix(*path, sequence.length));
+    sequence.path = *path;
+  }
+  return batch_;
+}
+
+}  // namespace npr::schedule

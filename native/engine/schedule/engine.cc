@@ -1,0 +1,184 @@
+#include "schedule/engine.h"
+
+#include <algorithm>
+#include <string>
+
+namespace npr::schedule {
+
+namespace {
+
+[[noreturn]] void refuse(const std::string& message) { throw Error(ErrorCode::invalid_request, message); }
+
+void validate(const Request& request, const model::Config& config, const branch::Lexicon& lexicon, uint32_t slots) {
+  if (request.prompt.empty()) refuse("the prompt has no tokens; expected at least one");
+  for (size_t i = 0; i < request.prompt.size(); ++i) {
+    const int32_t token = request.prompt[i];
+    if (token < 0 || static_cast<uint32_t>(token) >= config.vocab_size) {
+      refuse("prompt token " + std::to_string(i) + " is " + std::to_string(token) + "; expected an id from 0 to " +
+             std::to_string(config.vocab_size - 1));
+    }
+  }
+  for (const auto& stop : request.stop) {
+    if (stop.empty()) refuse("a stop string is empty; expected at least one character");
+  }
+  if (request.n == 0) refuse("n is 0; expected at least 1");
+  if (request.parallel.enabled && !lexicon.has_tags()) {
+    refuse(
+        "the model's vocabulary has no parallel tags; expected the eight of <guideline>, <plan>, <step>, <takeaway>");
+  }
+  if (request.parallel.enabled && (!request.parallel.max_branches || !request.parallel.max_depth)) {
+    refuse("max_branches and max_depth must be at least 1");
+  }
+  const uint64_t prompt = request.prompt.size();
+  if (prompt + (request.max_tokens ? 1 : 0) > config.max_position_embeddings) {
+    refuse("the prompt has " + std::to_string(prompt) + " tokens; the model's context ends at " +
+           std::to_string(config.max_position_embeddings));
+  }
+  const uint64_t most = prompt + uint64_t{request.n} * request.max_tokens;
+  if (most > slots) {
+    refuse("the prompt's " + std::to_string(prompt) + " tokens and " + std::to_string(request.n) + " x " +
+           std::to_string(request.max_tokens) + " new ones exceed the KV pool of " + std::to_string(slots) + " tokens");
+  }
+}
+
+}  // namespace
+
+Engine::Engine(std::unique_ptr<model::Model> model, text::Vocabulary vocabulary, const Options& options, Sink sink)
+    : model_(std::move(model)),
+      lexicon_(std::move(vocabulary)),
+      options_(options),
+      sink_(std::move(sink)),
+      pool_(model_->slots()),
+      tree_(pool_),
+      builder_(pool_) {
+  if (!options.max_running) refuse("max_running is 0; expected at least 1");
+  seen_.slots = seen_.free = pool_.size();
+}
+
+Engine::~Engine() { close(); }
+
+void Engine::submit(Request request) {
+  validate(request, config(), lexicon_, pool_.size());
+  auto active = std::make_unique<Active>();
+  active->submitted = Clock::now();
+  const RequestId id = request.id;
+  active->request = std::move(request);
+
+  const std::lock_guard lock(door_);
+  if (closing_) throw Error(ErrorCode::unavailable, "the engine is closed");
+  if (live_.size() >= size_t{options_.max_running} + options_.max_waiting) {
+    throw Error(ErrorCode::queue_full, "the waiting queue is full: " + std::to_string(options_.max_running) +
+                                           " requests run and " + std::to_string(options_.max_waiting) + " wait");
+  }
+  if (!live_.insert(id).second) refuse("request id " + std::to_string(id) + " is in use");
+  active->arrival = ++arrivals_;
+  inbox_.push_back(std::move(active));
+  bell_.notify_one();
+}
+
+void Engine::cancel(RequestId id) {
+  const std::lock_guard lock(door_);
+  if (!live_.contains(id)) return;
+  cancelled_.insert(id);
+  bell_.notify_one();
+}
+
+void Engine::start() {
+  ensure(!thread_.joinable(), "an engine started once");
+  thread_ = std::thread([this] { run(); });
+}
+
+void Engine::close() {
+  {
+    const std::lock_guard lock(door_);
+    closing_ = true;
+    cancelled_.insert(live_.begin(), live_.end());
+    bell_.notify_one();
+  }
+  if (thread_.joinable()) thread_.join();
+  while (step()) {
+  }
+}
+
+void Engine::run() {
+  for (;;) {
+    if (step()) continue;
+    std::unique_lock lock(door_);
+    bell_.wait(lock, [this] { return closing_ || !inbox_.empty() || !cancelled_.empty(); });
+    if (closing_ && inbox_.empty() && cancelled_.empty()) return;
+  }
+}
+
+void Engine::take_inbox() {
+  std::vector<std::unique_ptr<Active>> arrived;
+  std::unordered_set<RequestId> cancelled;
+  {
+    const std::lock_guard lock(door_);
+    arrived.swap(inbox_);
+    cancelled.swap(cancelled_);
+  }
+  for (auto& active : arrived) {
+    ++totals_.requests;
+    waiting_.push_back(std::move(active));
+  }
+  if (cancelled.empty()) return;
+  const auto leave = [&](auto& from) {
+    for (auto& active : from) {
+      if (!cancelled.contains(active->request.id)) continue;
+      for (auto& choice : active->choices) choice->finish(FinishReason::cancelled, events_);
+      end(*active);
+    }
+    std::erase_if(from, [&](const auto& active) { return cancelled.contains(active->request.id); });
+  };
+  leave(running_);
+  leave(waiting_);
+}
+
+void Engine::send() {
+  {
+    const std::lock_guard lock(door_);
+    for (const auto& event : events_) {
+      if (event.type == Event::Type::finished || event.type == Event::Type::failed) {
+        live_.erase(event.request);
+        cancelled_.erase(event.request);
+      }
+    }
+    seen_ = totals_;
+    seen_.running = static_cast<uint32_t>(running_.size());
+    seen_.waiting = static_cast<uint32_t>(waiting_.size());
+    seen_.slots = pool_.size();
+    seen_.free = pool_.free();
+    seen_.cached = tree_.cached();
+    seen_.branches = static_cast<uint32_t>(builder_.samples().size());
+  }
+  if (!events_.empty()) sink_(std::move(events_));
+  events_.clear();
+}
+
+Stats Engine::stats() const {
+  const std::lock_guard lock(door_);
+  Stats stats = seen_;
+  stats.waiting += static_cast<uint32_t>(inbox_.size());
+  return stats;
+}
+
+void Engine::check_integrity() const {
+  const std::lock_guard lock(state_);
+  tree_.check();
+  std::vector<uint8_t> owners(pool_.size(), 0);
+  for (compute::Slot slot = 0; slot < pool_.size(); ++slot) owners[slot] = pool_.is_free(slot);
+  const auto claim = [&](compute::Slot slot) { ensure(owners[slot]++ == 0, "one owner for every slot, found two"); };
+  tree_.visit(claim);
+  for (const auto& active : running_) {
+    for (size_t i = active->owned; i < active->slots.size(); ++i) claim(active->slots[i]);
+    for (const auto& choice : active->choices) {
+      branch::for_each_flat(choice->trunk(), [&](const branch::Branch& branch, uint32_t from, uint32_t to) {
+        for (uint32_t i = from; i < to && i < branch.slots.size(); ++i) claim(branch.slots[i]);
+      });
+    }
+  }
+  ensure(std::ranges::all_of(owners, [](uint8_t count) { return count == 1; }), "one owner for every slot, found none");
+  if (running_.empty()) ensure(tree_.evictable() == tree_.cached(), "an idle engine that holds nothing");
+}
+
+}  // namespace npr::schedule

@@ -1,0 +1,225 @@
+// One step of the engine: admission, room, forward, sampling.
+#include <algorithm>
+#include <exception>
+#include <optional>
+
+#include "schedule/engine.h"
+#include "schedule/quota.h"
+
+namespace npr::schedule {
+
+using branch::Choice;
+
+bool Engine::step() {
+  const std::lock_guard lock(state_);
+  try {
+    take_inbox();
+    admit();
+    builder_.clear();
+    if (!running_.empty()) {
+      compute(make_room());
+      finish_prompts();
+      sample();
+      finish_requests();
+      ++totals_.steps;
+    }
+  } catch (const Error& error) {
+    fail_all(error);
+  } catch (const std::exception& error) {
+    fail_all(Error(ErrorCode::internal, error.what()));
+  }
+  const bool worked = !running_.empty() || !waiting_.empty() || !events_.empty();
+  send();
+  return worked;
+}
+
+// Requests start in the order of their arrival; one that does not fit yet holds back those behind it.
+void Engine::admit() {
+  while (!waiting_.empty() && running_.size() < options_.max_running) {
+    auto& active = waiting_.front();
+    if (!prepare(*active)) {
+      waiting_.pop_front();
+      continue;
+    }
+    if (options_.prefix_cache && !active->scores_prompt()) {
+      // The last prompt token is computed anew: its logits are wanted.
+      active->held = tree_.match(std::span(active->keys).first(active->keys.size() - 1), active->slots);
+      active->owned = static_cast<uint32_t>(active->slots.size());
+    }
+    uint32_t need = active->prompt_tokens() - active->owned + kv::SlotPool::tile;
+    for (const auto& choice : active->choices) {
+      if (!choice->finished()) need += pending(choice->trunk()) + kv::SlotPool::tile;
+    }
+    if (!running_.empty() && need > pool_.free() + tree_.evictable()) {
+      release_prompt(*active, true);
+      return;
+    }
+    if (!active->started) {
+      active->started = true;
+      active->admitted = Clock::now();
+      active->cached_tokens = active->owned;
+      totals_.prompt_tokens += active->prompt_tokens();
+      totals_.cached_tokens += active->owned;
+      Event started{.type = Event::Type::started, .request = active->request.id};
+      started.usage.prompt_tokens = active->prompt_tokens();
+      started.usage.cached_tokens = active->owned;
+      events_.push_back(std::move(started));
+    }
+    const auto place = std::ranges::upper_bound(running_, active->arrival, {}, &Active::arrival);
+    running_.insert(place, std::move(active));
+    waiting_.pop_front();
+  }
+}
+
+// Reads the prompt's structure, once. False: the request has failed.
+bool Engine::prepare(Active& active) {
+  if (!active.keys.empty()) return true;
+  const Request& request = active.request;
+  active.layout = request.parallel.enabled ? branch::parallel_layout(request.prompt, lexicon_.vocabulary())
+                                           : branch::plain_layout(active.prompt_tokens());
+  const auto state = active.layout.machine.state();
+  const bool in_branches =
+      state == branch::State::between || state == branch::State::step || state == branch::State::closed;
+  if (request.max_tokens && (in_branches || active.layout.machine.depth() > 1)) {
+    fail(active, Error(ErrorCode::invalid_request,
+                       "the prompt ends among the branches of an open block; expected it to end on the trunk"));
+    return false;
+  }
+  for (size_t i = 0; i < request.prompt.size(); ++i) {
+    active.keys.push_back(kv::key_of(request.prompt[i], active.layout.structural[i]));
+    if (request.sampling.repetition_penalty != 1.0f) active.prompt_counts.add(request.prompt[i]);
+  }
+  active.released.assign(request.n, false);
+  active.start.machine = active.layout.machine;
+  active.start.plain = active.layout.plain;
+  active.start.next_position = active.layout.next_position;
+  if (active.layout.machine.depth()) {
+    active.start.guideline = branch::read_guideline(lexicon_, request.prompt, active.layout.open_block);
+  }
+  for (uint32_t i = 0; i < request.n; ++i) {
+    active.choices.push_back(
+        std::make_unique<Choice>(request, lexicon_, i, active.start, config().max_position_embeddings));
+  }
+  return true;
+}
+
+std::vector<uint32_t> Engine::plan() const {
+  std::vector<Want> wants;
+  for (const auto& active : running_) {
+    wants.push_back({active->pending(), !active->prompt_done || active->recomputing});
+  }
+  return deal(wants, model_->max_rows(), totals_.steps);
+}
+
+// Evicts what no one holds, then preempts the youngest, until the step's tokens have slots.
+std::vector<uint32_t> Engine::make_room() {
+  for (;;) {
+    auto quotas = plan();
+    uint32_t rows = 0;
+    for (const uint32_t quota : quotas) rows += quota;
+    if (pool_.free() < rows) tree_.evict(rows - pool_.free());
+    if (pool_.free() >= rows) return quotas;
+    ensure(running_.size() > 1, "a single request that fits the KV pool");
+    preempt(*running_.back());
+    waiting_.push_front(std::move(running_.back()));
+    running_.pop_back();
+  }
+}
+
+void Engine::compute(const std::vector<uint32_t>& quotas) {
+  for (size_t i = 0; i < running_.size(); ++i) {
+    auto& active = *running_[i];
+    if (quotas[i]) builder_.add(active, quotas[i]);
+    if (active.prompt_done && active.recomputing && !active.pending()) active.recomputing = false;
+  }
+  const auto& batch = builder_.finish();
+  if (batch.rows()) model_->forward(batch);
+}
+
+// Logits come in blocks of rows. Within one the host's threads sample; then the choices take their tokens in order.
+void Engine::sample() {
+  const std::span samples(builder_.samples());
+  const std::span scores(builder_.scores());
+  const uint32_t rows = builder_.logit_rows();
+  size_t sampled = 0, scored = 0;
+  for (uint32_t first = 0; first < rows; first += model::Model::max_logit_rows) {
+    const uint32_t count = std::min(rows - first, model::Model::max_logit_rows);
+    const float* logits = model_->logits(first, count).data() - size_t{first} * config().vocab_size;
+    const auto upto = [&](auto list, size_t from) {
+      while (from < list.size() && list[from].logits < first + count) ++from;
+      return from;
+    };
+    const size_t scored_to = upto(scores, scored), sampled_to = upto(samples, sampled);
+    score_rows(logits, scores.subspan(scored, scored_to - scored));
+    sample_rows(logits, samples.subspan(sampled, sampled_to - sampled));
+    scored = scored_to;
+    sampled = sampled_to;
+  }
+}
+
+void Engine::sample_rows(const float* logits, std::span<const SampleRow> rows) {
+  std::vector<sample::Sampled> sampled(rows.size());
+  std::vector<std::optional<Error>> faults(rows.size());
+  model_->backend().parallel(static_cast<uint32_t>(rows.size()), [&](uint32_t i) {
+    thread_local sample::Scratch scratch;
+    try {
+      sampled[i] = draw(rows[i], logits, scratch);
+    } catch (const Error& error) {
+      faults[i] = error;
+    }
+  });
+  for (size_t i = 0; i < rows.size(); ++i) {
+    auto& active = *rows[i].active;
+    if (faults[i] && !active.fault) active.fault = faults[i];
+    if (active.fault || rows[i].choice->finished()) continue;
+    if (active.first_token == Clock::time_point{}) active.first_token = Clock::now();
+    rows[i].choice->accept(*rows[i].branch, sampled[i], events_);
+  }
+}
+
+sample::Sampled Engine::draw(const SampleRow& at, const float* logits, sample::Scratch& scratch) const {
+  const Request& request = at.active->request;
+  std::vector<const sample::Histogram*> response;
+  for (const branch::Branch* b = at.branch; b; b = b->parent) response.insert(response.begin(), &b->seen);
+  const sample::Row row{
+      .logits = logits + size_t{at.logits} * config().vocab_size,
+      .vocab = config().vocab_size,
+      .params = &request.sampling,
+      .stream = at.branch->stream,
+      .index = at.branch->sampled,
+      .mask = at.choice->mask(*at.branch),
+      .prompt = &at.active->prompt_counts,
+      .response = response,
+      .branch_sampled = at.branch->is_trunk() ? nullptr : &at.branch->own,
+      .logprobs = request.logprobs,
+  };
+  return sample::sample(row, scratch);
+}
+
+void Engine::score_rows(const float* logits, std::span<const ScoreRow> rows) {
+  std::vector<sample::Score> scores(rows.size());
+  std::vector<std::optional<Error>> faults(rows.size());
+  model_->backend().parallel(static_cast<uint32_t>(rows.size()), [&](uint32_t i) {
+    thread_local sample::Scratch scratch;
+    const auto& [active, token, at] = rows[i];
+    try {
+      scores[i] =
+          sample::score(logits + size_t{at} * config().vocab_size, config().vocab_size, active->request.prompt[token],
+                        static_cast<uint32_t>(active->request.prompt_logprobs), scratch);
+    } catch (const Error& error) {
+      faults[i] = error;
+    }
+  });
+  for (size_t i = 0; i < rows.size(); ++i) {
+    auto& active = *rows[i].active;
+    if (faults[i] && !active.fault) active.fault = faults[i];
+    if (i == 0 || rows[i - 1].active != &active) {
+      events_.push_back({.type = Event::Type::prompt_logprobs, .request = active.request.id, .first = rows[i].token});
+    }
+    TokenLogprob scored{.token = active.request.prompt[rows[i].token], .logprob = scores[i].logprob};
+    scored.top = std::move(scores[i].top);
+    events_.back().logprobs.push_back(std::move(scored));
+  }
+}
+
+}  // namespace npr::schedule
