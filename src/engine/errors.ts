@@ -1,0 +1,30 @@
+import type { EngineErrorCode } from './types.js';
+
+/** What the native engine refuses or fails with. */
+export class EngineError extends Error {
+  readonly code: EngineErrorCode;
+
+  constructor(code: EngineErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'EngineError';
+    this.code = code;
+  }
+}
+
+const codes: ReadonlySet<string> = new Set<EngineErrorCode>([
+  'invalid_checkpoint',
+  'invalid_request',
+  'queue_full',
+  'unavailable',
+  'out_of_memory',
+  'internal',
+]);
+
+/** The addon's exceptions carry a code; anything else (a TypeError at the border) stays as it is. */
+export function engineError(error: unknown): unknown {
+  const code = (error as { code?: unknown } | null)?.code;
+  if (error instanceof Error && typeof code === 'string' && codes.has(code)) {
+    return new EngineError(code as EngineErrorCode, error.message, { cause: error });
+  }
+  return error;
+}

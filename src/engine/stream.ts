@@ -1,0 +1,53 @@
+import type { EngineEvent, EngineStream } from './types.js';
+
+/** The events of one request, queued between the engine's steps and their reader. */
+export class EventQueue implements EngineStream {
+  readonly #cancel: () => void;
+  #batches: EngineEvent[][] = [];
+  #pending = 0;
+  #ended = false;
+  #wake: (() => void) | undefined;
+
+  /** `cancel` tells the engine to end the request; it must bear being called more than once. */
+  constructor(cancel: () => void) {
+    this.#cancel = cancel;
+  }
+
+  get pending(): number {
+    return this.#pending;
+  }
+
+  push(batch: EngineEvent[]): void {
+    if (this.#ended) return;
+    this.#batches.push(batch);
+    this.#pending += batch.length;
+    const last = batch.at(-1)?.type;
+    if (last === 'finished' || last === 'failed') this.#ended = true;
+    this.#wake?.();
+  }
+
+  cancel(): void {
+    this.#cancel();
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<EngineEvent[]> {
+    try {
+      for (;;) {
+        const batch = this.#batches.shift();
+        if (batch) {
+          this.#pending -= batch.length;
+          yield batch;
+        } else if (this.#ended) {
+          return;
+        } else {
+          await new Promise<void>((resolve) => {
+            this.#wake = resolve;
+          });
+          this.#wake = undefined;
+        }
+      }
+    } finally {
+      if (!this.#ended) this.#cancel();
+    }
+  }
+}
