@@ -1,0 +1,115 @@
+/** The HTTP server: routes, checks common to all of them, and errors in OpenAI's shape. */
+import { createHash, timingSafeEqual } from 'node:crypto';
+import Fastify, { type FastifyInstance, type FastifyServerOptions, LogController } from 'fastify';
+import type { TSchema } from 'typebox';
+import type { Context } from './context.js';
+import { ApiError, toApiError } from './errors.js';
+import type { DescribedRoute } from './openapi.js';
+import { chatRoutes } from './routes/chat.js';
+import { completionRoutes } from './routes/completions.js';
+import { healthRoutes } from './routes/health.js';
+import { modelRoutes } from './routes/models.js';
+import { openapiRoutes } from './routes/openapi.js';
+import { parallelSocket } from './routes/parallel_socket.js';
+import { refused } from './schemas/common.js';
+import { validator } from './validate.js';
+
+/** Not listening yet. `logger`: off where left out. */
+export async function createApp(
+  context: Context,
+  logger: FastifyServerOptions['loggerInstance'] | undefined = undefined,
+): Promise<FastifyInstance> {
+  const { service, settings } = context;
+  const app = Fastify({
+    ...(logger ? { loggerInstance: logger } : {}),
+    // One line a request, by the hook below, in place of Fastify's two.
+    logController: new LogController({ disableRequestLogging: true }),
+    bodyLimit: settings.bodyLimit,
+    routerOptions: { maxParamLength: 1024 },
+    // While draining, requests on kept-alive connections get this server's own 503.
+    return503OnClosing: false,
+    forceCloseConnections: true,
+  });
+  // JSON only: Fastify would take plain text too.
+  app.removeContentTypeParser('text/plain');
+  app.setValidatorCompiler(({ schema }) => {
+    const check = validator(schema as TSchema, refused);
+    return (value: unknown) => {
+      try {
+        return { value: check(value) };
+      } catch (error) {
+        return { error: toApiError(error) };
+      }
+    };
+  });
+
+  app.setErrorHandler((error, request, reply) => {
+    const failure = toApiError(error);
+    if (failure.status >= 500 && failure.code === 'internal_error') request.log.error(error);
+    return reply.code(failure.status).headers(failure.headers).send(failure.body);
+  });
+  app.setNotFoundHandler((request) => {
+    throw new ApiError('not_found', `no such route: ${request.method} ${request.url.slice(0, 200)}`);
+  });
+
+  app.addHook('onRequest', async (request) => {
+    if (settings.apiKey !== undefined && !request.routeOptions.config?.open) {
+      checkKey(request.headers.authorization, settings.apiKey);
+    }
+    // Before the body is read: it would be for nothing.
+    if (request.routeOptions.url?.startsWith('/v1/')) void service.model;
+  });
+  app.addHook('onResponse', async (request, reply) => {
+    const route = request.routeOptions.url ?? 'unknown';
+    service.metrics.request(route, reply.statusCode);
+    request.log.info(
+      { method: request.method, route, status: reply.statusCode, ms: reply.elapsedTime },
+      'request',
+    );
+  });
+
+  const routes: DescribedRoute[] = [];
+  app.addHook('onRoute', (route) => {
+    for (const method of [route.method].flat()) {
+      if (method === 'HEAD' || route.config?.summary === undefined) continue;
+      routes.push({
+        method,
+        url: route.url,
+        body: route.schema?.body as TSchema | undefined,
+        config: route.config,
+      });
+    }
+  });
+  await parallelSocket(app, context);
+  chatRoutes(app, context);
+  completionRoutes(app, context);
+  modelRoutes(app, context);
+  healthRoutes(app, context);
+  openapiRoutes(app, routes);
+  refuseOtherMethods(app, routes);
+  return app;
+}
+
+function checkKey(header: string | undefined, key: string): void {
+  const given = /^Bearer (.+)$/i.exec(header ?? '')?.[1];
+  if (given === undefined)
+    throw new ApiError('invalid_api_key', 'send the API key as: Authorization: Bearer KEY');
+  // Hashes have one length, and comparing them takes the same time wherever the keys differ.
+  const hash = (text: string) => createHash('sha256').update(text).digest();
+  if (!timingSafeEqual(hash(given), hash(key))) throw new ApiError('invalid_api_key', 'the API key is wrong');
+}
+
+/** A known path with another method is 405, not 404. */
+function refuseOtherMethods(app: FastifyInstance, routes: readonly DescribedRoute[]): void {
+  for (const { url, method } of [...routes]) {
+    const allowed = method === 'GET' ? 'GET, HEAD' : method;
+    app.route({
+      method: ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'].filter((other) => other !== method),
+      url,
+      handler: async (request, reply) => {
+        reply.header('allow', allowed);
+        throw new ApiError('method_not_allowed', `${url} takes ${allowed}, not ${request.method}`);
+      },
+    });
+  }
+}

@@ -1,0 +1,53 @@
+/** What both kinds of response are made of. */
+import { randomUUID } from 'node:crypto';
+import type { Static } from 'typebox';
+import type { EngineEvent, EngineUsage, FinishReason } from '../../engine/types.js';
+import { ApiError, engineFailure } from '../errors.js';
+import type { FinishReason as ReportedReason, Usage } from '../schemas/common.js';
+
+export type Reason = Static<typeof ReportedReason>;
+export type Finished = Extract<EngineEvent, { type: 'choice_finished' }>;
+
+export function newId(prefix: string): string {
+  return `${prefix}-${randomUUID().replaceAll('-', '')}`;
+}
+
+export function now(): number {
+  return Math.floor(Date.now() / 1000);
+}
+
+/** Of one or several requests that answer one call; with the extension where the call asked for branches. */
+export function usageOf(usages: readonly EngineUsage[], parallel: boolean): Static<typeof Usage> {
+  const sum = (key: keyof EngineUsage) => usages.reduce((total, usage) => total + usage[key], 0);
+  const usage = {
+    prompt_tokens: sum('promptTokens'),
+    completion_tokens: sum('completionTokens'),
+    total_tokens: sum('promptTokens') + sum('completionTokens'),
+    prompt_tokens_details: { cached_tokens: sum('cachedTokens') },
+  };
+  if (!parallel) return usage;
+  return {
+    ...usage,
+    parallel: {
+      forced_tokens: sum('forcedTokens'),
+      blocks: sum('blocks'),
+      branches: sum('branches'),
+      critical_path_tokens: Math.max(0, ...usages.map((one) => one.criticalPathTokens)),
+    },
+  };
+}
+
+/** Why a choice ended, and by which stop string or token if by one. */
+export function ending(event: Finished): { finish_reason: Reason; stop_reason: string | number | null } {
+  return { finish_reason: reported(event.reason), stop_reason: event.stopString ?? event.stopToken ?? null };
+}
+
+function reported(reason: FinishReason): Reason {
+  if (reason === 'cancelled') throw new ApiError('cancelled', 'the request was cancelled');
+  return reason;
+}
+
+/** Throws where the engine gave the request up. */
+export function checkFailure(event: EngineEvent): void {
+  if (event.type === 'failed') throw engineFailure(event.code, event.message);
+}

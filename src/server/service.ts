@@ -1,0 +1,84 @@
+/** The life of the model behind the server: loading, ready, draining; and every request that runs on it. */
+import type { EngineEvent, EngineRequest } from '../engine/types.js';
+import { ApiError } from './errors.js';
+import { Metrics } from './metrics.js';
+import type { ServedModel } from './model.js';
+
+export type State = 'loading' | 'ready' | 'draining';
+
+export class Service {
+  readonly metrics = new Metrics(() => this.#model?.engine.stats());
+  #state: State = 'loading';
+  #model: ServedModel | undefined;
+  #active = 0;
+  #idle: (() => void) | undefined;
+  /** Aborted when the time to drain is over. */
+  readonly #shutdown = new AbortController();
+  /** Aborted when no request runs any more. */
+  readonly #drained = new AbortController();
+
+  get state(): State {
+    return this.#state;
+  }
+
+  get active(): number {
+    return this.#active;
+  }
+
+  /** Aborts when a stopping server has no request left. */
+  get drained(): AbortSignal {
+    return this.#drained.signal;
+  }
+
+  ready(model: ServedModel): void {
+    this.#model = model;
+    if (this.#state === 'loading') this.#state = 'ready';
+  }
+
+  /** The model; throws where the server takes no requests. */
+  get model(): ServedModel {
+    if (this.#state === 'draining') throw new ApiError('draining', 'the server is shutting down');
+    if (this.#model === undefined) throw new ApiError('loading', 'the model is still loading');
+    return this.#model;
+  }
+
+  /**
+   * The events of a request, an engine step at a time. Ending the iteration or aborting `signal` cancels it. Throws an
+   * EngineError, or an ApiError where the server shuts down.
+   */
+  async *run(request: EngineRequest, signal: AbortSignal): AsyncGenerator<EngineEvent[]> {
+    const watch = this.metrics.watch();
+    const { engine } = this.model;
+    this.#active++;
+    try {
+      for await (const events of engine.submit(request, AbortSignal.any([signal, this.#shutdown.signal]))) {
+        watch.step(events);
+        yield events;
+      }
+      if (this.#shutdown.signal.aborted)
+        throw new ApiError('draining', 'the server shut down before the end');
+    } finally {
+      watch.end();
+      this.#active--;
+      if (this.#active === 0) this.#idle?.();
+    }
+  }
+
+  /** Takes no more requests, waits for the running ones, cancels those that take longer than `seconds`. */
+  async drain(seconds: number): Promise<void> {
+    this.#state = 'draining';
+    if (this.#active > 0) {
+      const idle = new Promise<void>((resolve) => {
+        this.#idle = resolve;
+      });
+      const timer = setTimeout(() => this.#shutdown.abort(), seconds * 1000);
+      await idle;
+      clearTimeout(timer);
+    }
+    this.#drained.abort();
+  }
+
+  async close(): Promise<void> {
+    await this.#model?.engine.close();
+  }
+}

@@ -1,0 +1,55 @@
+/** Servers for tests: the true application and tokenizer over a scripted engine, on a free port. */
+import type { AddressInfo } from 'node:net';
+import OpenAI from 'openai';
+import { bundledModel } from '../../src/config/paths.js';
+import { resolveSettings } from '../../src/config/resolve.js';
+import { ServeSettings } from '../../src/config/settings.js';
+import type { Engine } from '../../src/engine/types.js';
+import { createApp } from '../../src/server/app.js';
+import { ServedModel } from '../../src/server/model.js';
+import { Service } from '../../src/server/service.js';
+import { Tokenizer } from '../../src/tokenizer/tokenizer.js';
+
+export async function startServer(
+  engine: Engine,
+  given: Partial<ServeSettings> = {},
+  directory = bundledModel,
+) {
+  const settings = { ...resolveSettings(ServeSettings, { flags: {}, env: {} }), port: 0, ...given };
+  const service = new Service();
+  const app = await createApp({ service, settings });
+  await app.listen({ host: '127.0.0.1', port: 0 });
+  const model = new ServedModel('npr-lab', engine, await Tokenizer.load(directory));
+  service.ready(model);
+  const { port } = app.server.address() as AddressInfo;
+  const url = `http://127.0.0.1:${port}`;
+  return {
+    app,
+    service,
+    settings,
+    url,
+    port,
+    client: new OpenAI({ baseURL: `${url}/v1`, apiKey: given.apiKey ?? 'none', maxRetries: 0 }),
+    post: (path: string, body: unknown, headers: Record<string, string> = {}) =>
+      fetch(url + path, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json', ...headers },
+        body: typeof body === 'string' ? body : JSON.stringify(body),
+      }),
+    close: async () => {
+      await app.close();
+      await service.close();
+    },
+  };
+}
+
+export type TestServer = Awaited<ReturnType<typeof startServer>>;
+
+/** Waits until `check` holds; fails after 5 s. */
+export async function until(check: () => boolean): Promise<void> {
+  const end = Date.now() + 5000;
+  while (!check()) {
+    if (Date.now() > end) throw new Error(`still not: ${check}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
