@@ -41,6 +41,8 @@ export function formatBytes(bytes: number): string {
 
 function parse(text: string, units: Record<string, number>): number | undefined {
   const match = /^(\d+(?:\.\d+)?)\s*([a-z]*)$/i.exec(text.trim());
-  const unit = match?.[2] === undefined ? undefined : units[match[2].toLowerCase()];
-  return unit === undefined ? undefined : Number(match?.[1]) * unit;
+  const unit = match?.[2]?.toLowerCase();
+  return unit !== undefined && Object.hasOwn(units, unit)
+    ? Number(match?.[1]) * (units[unit] ?? 1)
+    : undefined;
 }

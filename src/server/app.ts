@@ -1,6 +1,12 @@
 /** The HTTP server: routes, checks common to all of them, and errors in OpenAI's shape. */
 import { createHash, timingSafeEqual } from 'node:crypto';
-import Fastify, { type FastifyInstance, type FastifyServerOptions, LogController } from 'fastify';
+import Fastify, {
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  type FastifyServerOptions,
+  LogController,
+} from 'fastify';
 import type { TSchema } from 'typebox';
 import type { Context } from './context.js';
 import { ApiError, toApiError } from './errors.js';
@@ -29,9 +35,15 @@ export async function createApp(
     // While draining, requests on kept-alive connections get this server's own 503.
     return503OnClosing: false,
     forceCloseConnections: true,
+    // Errors before routing, as of a URL that can't be decoded.
+    frameworkErrors: sendError,
   });
-  // JSON only: Fastify would take plain text too.
-  app.removeContentTypeParser('text/plain');
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser(
+    'application/json',
+    { parseAs: 'string' },
+    async (_request: unknown, body: string) => parseJson(body),
+  );
   app.setValidatorCompiler(({ schema }) => {
     const check = validator(schema as TSchema, refused);
     return (value: unknown) => {
@@ -43,11 +55,7 @@ export async function createApp(
     };
   });
 
-  app.setErrorHandler((error, request, reply) => {
-    const failure = toApiError(error);
-    if (failure.status >= 500 && failure.code === 'internal_error') request.log.error(error);
-    return reply.code(failure.status).headers(failure.headers).send(failure.body);
-  });
+  app.setErrorHandler(sendError);
   app.setNotFoundHandler((request) => {
     throw new ApiError('not_found', `no such route: ${request.method} ${request.url.slice(0, 200)}`);
   });
@@ -88,6 +96,21 @@ export async function createApp(
   openapiRoutes(app, routes);
   refuseOtherMethods(app, routes);
   return app;
+}
+
+function sendError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const failure = toApiError(error);
+  if (failure.code === 'internal_error') request.log.error(error);
+  return reply.code(failure.status).headers(failure.headers).send(failure.body);
+}
+
+function parseJson(text: string): unknown {
+  if (text === '') throw new ApiError('invalid_json', 'the body is empty; expected a JSON object');
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new ApiError('invalid_json', `the body is not JSON: ${(error as Error).message}`);
+  }
 }
 
 function checkKey(header: string | undefined, key: string): void {

@@ -85,8 +85,6 @@ export function engineFailure(code: EngineErrorCode, message: string): ApiError 
 
 const frameworkCodes: Record<string, ErrorCode> = {
   FST_ERR_CTP_INVALID_MEDIA_TYPE: 'unsupported_media_type',
-  FST_ERR_CTP_EMPTY_JSON_BODY: 'invalid_json',
-  FST_ERR_CTP_INVALID_JSON_BODY: 'invalid_json',
   FST_ERR_CTP_BODY_TOO_LARGE: 'payload_too_large',
 };
 
@@ -95,7 +93,7 @@ export function toApiError(thrown: unknown): ApiError {
   if (thrown instanceof ApiError) return thrown;
   if (!(thrown instanceof Error)) return new ApiError('internal_error', String(thrown));
   const code = 'code' in thrown ? String(thrown.code) : '';
-  if (thrown.name === 'EngineError' && code in engineCodes) {
+  if (thrown.name === 'EngineError' && Object.hasOwn(engineCodes, code)) {
     return engineFailure(code as EngineErrorCode, thrown.message);
   }
   if (thrown instanceof SyntaxError)

@@ -44,7 +44,7 @@ export class Service {
 
   /**
    * The events of a request, an engine step at a time. Ending the iteration or aborting `signal` cancels it. Throws an
-   * EngineError, or an ApiError where the server shuts down.
+   * EngineError, or an ApiError where it was cancelled.
    */
   async *run(request: EngineRequest, signal: AbortSignal): AsyncGenerator<EngineEvent[]> {
     const watch = this.metrics.watch();

@@ -22,7 +22,10 @@ interface Fault {
 export type Validator<T extends TSchema> = (value: unknown) => Static<T>;
 
 /** `refused`: fields that exist elsewhere and are not supported here, with the reason. */
-export function validator<T extends TSchema>(schema: T, refused: Record<string, string> = {}): Validator<T> {
+export function validator<T extends TSchema>(
+  schema: T,
+  refused: ReadonlyMap<string, string> = new Map(),
+): Validator<T> {
   const compiled = Compile(schema);
   return (given) => {
     const value = withoutNulls(given);
@@ -53,7 +56,7 @@ function explain(
   schema: TSchema,
   value: unknown,
   faults: Fault[],
-  refused: Record<string, string>,
+  refused: ReadonlyMap<string, string>,
 ): ApiError {
   const fault = decisive(faults);
   const path = readable(fault.instancePath);
@@ -65,15 +68,13 @@ function explain(
   if (fault.keyword === 'additionalProperties') {
     const [name = ''] = (fault.params as { additionalProperties: string[] }).additionalProperties;
     const field = join(path, name.slice(0, 100));
-    const reason = refused[field];
+    const reason = refused.get(field);
     if (reason !== undefined)
       return new ApiError('unsupported_field', `${field} is not supported: ${reason}`, field);
-    const names = Object.keys(
-      (schemaAt(schema, fault.schemaPath) as { properties?: object }).properties ?? {},
-    );
+    const names = Object.keys(schemaAt(schema, fault.schemaPath).properties ?? {});
     return new ApiError('unknown_field', `unknown field ${field}${suggestion(name, names)}`, field);
   }
-  const expected = expectation(schemaAt(schema, fault.schemaPath) as Described);
+  const expected = expectation(schemaAt(schema, fault.schemaPath));
   const found = show(valueAt(value, fault.instancePath));
   return new ApiError(
     'invalid_value',
@@ -116,14 +117,15 @@ function within(fault: Fault, union: Fault | undefined): boolean {
 }
 
 /** The part of a schema that a fault names; references are followed. */
-function schemaAt(root: unknown, pointer: string): unknown {
+function schemaAt(root: unknown, pointer: string): Described {
   let definitions: Record<string, unknown> = {};
   const follow = (node: unknown) => {
     const schema = node as { $defs?: Record<string, unknown>; $ref?: string } | undefined;
     definitions = schema?.$defs ?? definitions;
     return schema?.$ref === undefined ? node : definitions[schema.$ref];
   };
-  return segments(pointer).reduce((node, key) => follow(member(node, key)), follow(root));
+  const found = segments(pointer).reduce((node, key) => follow(member(node, key)), follow(root)) as Described;
+  return found.anyOf ? { ...found, anyOf: found.anyOf.map((one) => follow(one) as Described) } : found;
 }
 
 function valueAt(root: unknown, pointer: string): unknown {

@@ -55,7 +55,7 @@ export class ChatAssembly {
   chunks(events: readonly EngineEvent[]): Chunk[] {
     const choices = this.push(events).flatMap(({ index, deltas, ending: end }) => [
       ...runs(deltas).map((run) => this.#choice(index, run)),
-      ...(end ? [{ index, delta: {}, logprobs: null, ...ending(end) }] : []),
+      ...(end ? [{ index, delta: {}, logprobs: null, ...ending(end, this.#request) }] : []),
     ]);
     const branchDeltas = this.#body.stream_options?.include_branches ? this.#branchDeltas(events) : [];
     if (choices.length === 0 && branchDeltas.length > 0) {
@@ -115,7 +115,7 @@ export class ChatAssembly {
           ...(structured ? { parallel: { segments: message.segments } } : {}),
         },
         logprobs: message.logprobs ? logprobs(this.#model.tokens, message.logprobs, message.forced) : null,
-        ...ending(end),
+        ...ending(end, this.#request),
         ...(this.#body.return_token_ids ? { token_ids: message.tokens, token_forced: message.forced } : {}),
       };
     });

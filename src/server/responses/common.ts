@@ -1,10 +1,11 @@
 /** What both kinds of response are made of. */
 import { randomUUID } from 'node:crypto';
 import type { Static } from 'typebox';
-import type { EngineEvent, EngineUsage, FinishReason } from '../../engine/types.js';
-import { ApiError, engineFailure } from '../errors.js';
+import type { EngineEvent, EngineRequest, EngineUsage } from '../../engine/types.js';
+import { engineFailure } from '../errors.js';
 import type { FinishReason as ReportedReason, Usage } from '../schemas/common.js';
 
+/** A cancelled request has no response. */
 export type Reason = Static<typeof ReportedReason>;
 export type Finished = Extract<EngineEvent, { type: 'choice_finished' }>;
 
@@ -37,14 +38,17 @@ export function usageOf(usages: readonly EngineUsage[], parallel: boolean): Stat
   };
 }
 
-/** Why a choice ended, and by which stop string or token if by one. */
-export function ending(event: Finished): { finish_reason: Reason; stop_reason: string | number | null } {
-  return { finish_reason: reported(event.reason), stop_reason: event.stopString ?? event.stopToken ?? null };
-}
-
-function reported(reason: FinishReason): Reason {
-  if (reason === 'cancelled') throw new ApiError('cancelled', 'the request was cancelled');
-  return reason;
+/** Why a choice ended, and by which of the request's stop strings or tokens if by one; the end of sequence is none. */
+export function ending(
+  event: Finished,
+  request: EngineRequest | undefined,
+): { finish_reason: Reason; stop_reason: string | number | null } {
+  const { stopToken } = event;
+  const asked = stopToken !== undefined && request?.stopTokenIds.includes(stopToken);
+  return {
+    finish_reason: event.reason as Reason,
+    stop_reason: event.stopString ?? (asked ? stopToken : null),
+  };
 }
 
 /** Throws where the engine gave the request up. */

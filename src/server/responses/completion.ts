@@ -143,7 +143,7 @@ export class CompletionAssembly {
               [...entries, ...part.logprobs],
               state.sent,
             ),
-      ...(state.end ? ending(state.end) : { finish_reason: null, stop_reason: null }),
+      ...(state.end ? ending(state.end, this.#requests[prompt]) : { finish_reason: null, stop_reason: null }),
     };
     state.sent += text.length;
     if (this.#body.return_token_ids) {

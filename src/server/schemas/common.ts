@@ -107,19 +107,21 @@ export const sampling = {
 };
 
 /** Fields of OpenAI's that are known and refused, with the reason. */
-export const refused: Record<string, string> = {
-  tools: 'this server runs no tools',
-  tool_choice: 'this server runs no tools',
-  functions: 'this server runs no tools',
-  function_call: 'this server runs no tools',
-  web_search_options: 'this server runs no tools',
-  audio: 'the model reads and writes text only',
-  prediction: 'outputs are always computed from the prompt',
-  reasoning_effort: 'use chat_template_kwargs, where the template has such a switch',
-  verbosity: 'say in a message how long the answer should be',
-  suffix: 'the model completes at the end only',
-  moderation: 'this server does not moderate',
-};
+export const refused: ReadonlyMap<string, string> = new Map(
+  Object.entries({
+    tools: 'this server runs no tools',
+    tool_choice: 'this server runs no tools',
+    functions: 'this server runs no tools',
+    function_call: 'this server runs no tools',
+    web_search_options: 'this server runs no tools',
+    audio: 'the model reads and writes text only',
+    prediction: 'outputs are always computed from the prompt',
+    reasoning_effort: 'use chat_template_kwargs, where the template has such a switch',
+    verbosity: 'say in a message how long the answer should be',
+    suffix: 'the model completes at the end only',
+    moderation: 'this server does not moderate',
+  }),
+);
 
 export const nullable = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
 
