@@ -20,10 +20,10 @@ uint32_t ordered(float x) {
   return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
 }
 
-// Weights are split by exponent and 3 bits of mantissa: 1.0, the largest, is in the last bucket.
-constexpr uint32_t bucket_shift = 20;
-uint32_t bucket(float weight) { return std::bit_cast<uint32_t>(weight) >> bucket_shift; }
-const uint32_t buckets = bucket(1.0f) + 1;
+// Weights are split by exponent and 4 bits of mantissa: 1.0, the largest, is in the last bucket.
+constexpr uint32_t bucket_shift = 19;
+constexpr uint32_t bucket(float weight) { return std::bit_cast<uint32_t>(weight) >> bucket_shift; }
+constexpr uint32_t buckets = bucket(1.0f) + 1;
 
 }  // namespace
 
@@ -33,9 +33,18 @@ void Candidates::clear() {
   weights_.clear();
 }
 
-void Candidates::add(int32_t token, float logit) {
-  tokens_.push_back(token);
-  logits_.push_back(logit);
+void Candidates::add(int32_t first, std::span<const float> logits, float threshold) {
+  size_t count = size();
+  tokens_.resize(count + logits.size());
+  logits_.resize(count + logits.size());
+  // Written always and kept where they pass: a flat distribution would mispredict every branch.
+  for (size_t i = 0; i < logits.size(); ++i) {
+    tokens_[count] = first + static_cast<int32_t>(i);
+    logits_[count] = logits[i];
+    count += static_cast<size_t>((logits[i] >= threshold) & (logits[i] <= std::numeric_limits<float>::max()));
+  }
+  tokens_.resize(count);
+  logits_.resize(count);
 }
 
 float Candidates::max() const {
@@ -44,13 +53,14 @@ float Candidates::max() const {
 
 template <class Keep>
 void Candidates::filter(Keep&& keep) {
+  const bool weighed = !weights_.empty();
   size_t kept = 0;
   for (size_t i = 0; i < tokens_.size(); ++i) {
-    if (!keep(i)) continue;
+    const bool keeps = keep(i);
     tokens_[kept] = tokens_[i];
     logits_[kept] = logits_[i];
-    if (!weights_.empty()) weights_[kept] = weights_[i];
-    ++kept;
+    if (weighed) weights_[kept] = weights_[i];
+    kept += keeps;
   }
   tokens_.resize(kept);
   logits_.resize(kept);

@@ -13,7 +13,8 @@ namespace npr::sample {
 class Candidates {
  public:
   void clear();
-  void add(int32_t token, float logit);
+  // Adds the tokens first, first + 1, ... whose logits are finite and at least `threshold`.
+  void add(int32_t first, std::span<const float> logits, float threshold);
 
   size_t size() const { return tokens_.size(); }
   int32_t token(size_t i) const { return tokens_[i]; }

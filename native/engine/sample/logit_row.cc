@@ -137,13 +137,10 @@ void LogitRow::collect(float threshold, Candidates& out) {
   threshold = std::max(threshold, -largest);
   out.clear();
   for (size_t g = 0; g < group_max_.size(); ++g) {
-    if (!(group_max_[g] >= threshold)) continue;
+    if (group_max_[g] < threshold) continue;
     const auto begin = static_cast<uint32_t>(g) * group_entries;
     const float* const x = chunks_[begin / chunk_entries] + begin % chunk_entries;
-    const uint32_t n = std::min(group_entries, vocab_ - begin);
-    for (uint32_t i = 0; i < n; ++i) {
-      if ((x[i] >= threshold) & (x[i] <= largest)) out.add(static_cast<int32_t>(begin + i), x[i]);
-    }
+    out.add(static_cast<int32_t>(begin), {x, std::min(group_entries, vocab_ - begin)}, threshold);
   }
 }
 

@@ -55,7 +55,8 @@ void collect_allowed(const TokenMask& mask, const LogitRow& logits, std::vector<
   out.clear();
   for (const int32_t id : ids) {
     if (static_cast<uint32_t>(id) >= logits.vocab()) continue;
-    if (std::isfinite(logits[id])) out.add(id, logits[id]);
+    const float logit = logits[id];
+    out.add(id, {&logit, 1}, std::numeric_limits<float>::lowest());
   }
 }
 

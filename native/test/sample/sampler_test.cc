@@ -7,6 +7,7 @@
 #include <random>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "check.h"
@@ -151,11 +152,12 @@ Case random_case(std::mt19937& random) {
   const uint32_t vocab = sizes[random() % std::size(sizes)];
   const auto token = [&] { return static_cast<int32_t>(random() % vocab); };
   std::normal_distribution<float> normal(pick({0, -50, 1000}), pick({0.1f, 1, 3, 10, 100}));
-  const bool ties = chance(3), specials = chance(4);
+  const bool ties = chance(3), specials = chance(4), sparse = chance(8);
   for (uint32_t i = 0; i < vocab; ++i) {
     float x = normal(random);
     if (ties) x = std::round(x);
     if (specials && chance(10)) x = pick({infinity, -infinity, not_a_number, -3e38f, 3e38f, 0.0f, -0.0f});
+    if (sparse && !chance(500)) x = -infinity;
     c.logits.push_back(x);
   }
   Params& p = c.params;
@@ -264,7 +266,7 @@ TEST(frequencies_follow_the_distribution) {
   Scratch scratch;
   for (int setting = 0; setting < 6; ++setting) {
     Case c;
-    // The large one spans chunks; its tokens are counted together by tens of thousandths of the distribution's ids.
+    // The large one spans chunks; its tokens are counted 500 together.
     c.logits.resize(setting == 5 ? 10000 : 12);
     for (float& x : c.logits) x = normal(random);
     if (setting == 1) c.params.temperature = 0.6f;
@@ -320,6 +322,31 @@ TEST(a_draw_depends_on_its_row_alone) {
     CHECK_EQ(a.logprob, b.logprob);
     CHECK_EQ(a.policy_logprob, b.policy_logprob);
     CHECK(a.top == b.top);
+  }
+}
+
+TEST(threads_draw_different_rows_at_once) {
+  std::mt19937 random(8);
+  std::vector<Case> cases;
+  while (cases.size() < 200) {
+    Case c = random_case(random);
+    if (!reference(c).tokens.empty()) cases.push_back(std::move(c));
+  }
+  std::vector<Sampled> alone, together(cases.size());
+  Scratch scratch;
+  for (Case& c : cases) alone.push_back(sample(c.row(), scratch));
+  std::vector<std::thread> threads;
+  for (size_t t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      Scratch own;
+      for (size_t i = t; i < cases.size(); i += 4) together[i] = sample(cases[i].row(), own);
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  for (size_t i = 0; i < cases.size(); ++i) {
+    CHECK_EQ(together[i].token, alone[i].token);
+    CHECK_EQ(together[i].policy_logprob, alone[i].policy_logprob);
+    CHECK(together[i].top == alone[i].top);
   }
 }
 
