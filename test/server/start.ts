@@ -4,7 +4,7 @@ import OpenAI from 'openai';
 import { bundledModel } from '../../src/config/paths.js';
 import { resolveSettings } from '../../src/config/resolve.js';
 import { ServeSettings } from '../../src/config/settings.js';
-import type { Engine } from '../../src/engine/types.js';
+import type { Engine, LoadOptions } from '../../src/engine/types.js';
 import { createApp } from '../../src/server/app.js';
 import { ServedModel } from '../../src/server/model.js';
 import { Service } from '../../src/server/service.js';
@@ -40,6 +40,23 @@ export async function startServer(
       await app.close();
       await service.close();
     },
+  };
+}
+
+/** For loadEngine with the bundled model. */
+export function engineOptions(given: Partial<LoadOptions> = {}): LoadOptions {
+  return {
+    model: bundledModel,
+    device: 'cpu',
+    threads: 2,
+    kvMemoryBytes: 16 * 2 ** 20,
+    weights: 'bf16',
+    isa: 'auto',
+    maxBatchTokens: 256,
+    maxRunning: 64,
+    maxWaiting: 256,
+    prefixCache: true,
+    ...given,
   };
 }
 
