@@ -1,6 +1,8 @@
 #include "model/checkpoint.h"
 
+#include <algorithm>
 #include <cstring>
+#include <limits>
 #include <set>
 
 #include "error.h"
@@ -36,18 +38,17 @@ std::map<std::string, std::set<std::string>> read_index(const std::filesystem::p
 
 bool is_rotary_buffer(const std::string& name) { return name.ends_with("rotary_emb.inv_freq"); }
 
-// Whether an element, read as little-endian bits, is at or past `limit` in magnitude.
+// The largest magnitude among elements of sizeof(Bits) bytes, as the bits of a float format without its sign.
 template <class Bits>
-bool any_at_least(std::span<const std::byte> bytes, Bits limit) {
-  constexpr Bits magnitude = static_cast<Bits>(-1) >> 1;
-  bool found = false;
-  // No early exit, so that the loop vectorizes: it runs at the speed of memory.
+Bits largest_magnitude(std::span<const std::byte> bytes) {
+  Bits largest = 0;
+  // A maximum of signed numbers, without early exit, vectorizes on every machine: it runs at the speed of memory.
   for (size_t i = 0; i + sizeof(Bits) <= bytes.size(); i += sizeof(Bits)) {
     Bits bits;
     std::memcpy(&bits, bytes.data() + i, sizeof bits);
-    found |= static_cast<Bits>(bits & magnitude) >= limit;
+    largest = std::max(largest, static_cast<Bits>(bits & std::numeric_limits<Bits>::max()));
   }
-  return found;
+  return largest;
 }
 
 }  // namespace
@@ -152,9 +153,9 @@ uint64_t Checkpoint::bytes() const {
 
 void Checkpoint::require_finite(const Tensor& tensor) const {
   // The least magnitudes that bf16 has no finite number for: all-ones exponents, and floats that round up to infinity.
-  const bool bad = tensor.dtype == "BF16"  ? any_at_least<uint16_t>(tensor.bytes, 0x7f80)
-                   : tensor.dtype == "F16" ? any_at_least<uint16_t>(tensor.bytes, 0x7c00)
-                                           : any_at_least<uint32_t>(tensor.bytes, 0x7f7f8000);
+  const bool bad = tensor.dtype == "BF16"  ? largest_magnitude<int16_t>(tensor.bytes) >= 0x7f80
+                   : tensor.dtype == "F16" ? largest_magnitude<int16_t>(tensor.bytes) >= 0x7c00
+                                           : largest_magnitude<int32_t>(tensor.bytes) >= 0x7f7f8000;
   if (bad) fail(entry(tensor.name).file->path(), tensor.name + ": expected finite weights, found NaN or infinity");
 }
 

@@ -10,10 +10,10 @@ namespace npr::model {
 // The shape of Qwen3-0.6B: 596,049,920 parameters, 1.2 GB as bf16.
 Config qwen3_600m();
 
-// Writes config.json and bf16 weights into `directory`, which is made where it is missing: matrices uniform with
-// variance 1 / columns, so that activations keep their scale, norms uniform in [0.9, 1.1]. Equal arguments give equal
-// files. With `shard_bytes`, shards of about that size and an index; a tensor is never split.
-// About a second per gigabyte beside the disk's own time. Throws Error(invalid_request) where it can't be written.
+// Writes config.json and bf16 weights into `directory`, new or empty: matrices uniform with variance 1 / columns, so
+// that activations keep their scale, norms uniform in [0.9, 1.1]. Equal arguments give equal files. With `shard_bytes`,
+// shards of about that size and an index; a tensor is never split. About a second and a half per gigabyte beside the
+// disk's own time. Throws Error(invalid_request) where it can't be written.
 void write_random_checkpoint(const std::filesystem::path& directory, const Config& config, uint64_t seed,
                              uint64_t shard_bytes = 0);
 

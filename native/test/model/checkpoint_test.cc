@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <functional>
+#include <random>
 
 #include "check.h"
 #include "error.h"
@@ -321,6 +322,36 @@ TEST(faults_of_shards) {
            {in_index + embedding + ": expected a tensor of shape [101, 36], found none"}},
       },
       false, 1);
+}
+
+// A directory with a few random bytes overwritten loads, or is refused; under the sanitizers, nothing else.
+TEST(random_damage_is_an_error_or_harmless) {
+  const TemporaryDirectory directory;
+  npr::model::write_random_checkpoint(directory.path(), tiny_config(), 1, 1);
+  std::mt19937 random(11);
+  size_t refused = 0;
+  for (const char* name : {"config.json", "model.safetensors.index.json", "model-00001-of-00024.safetensors"}) {
+    const path file = directory.path() / name;
+    const std::string sound = test::read_file(file);
+    for (int round = 0; round < 300; ++round) {
+      std::string damaged = sound;
+      // Within the first bytes, so that the header is hit and not the weights alone.
+      for (size_t i = 0; i <= random() % 3; ++i)
+        damaged[random() % std::min<size_t>(sound.size(), 600)] = random() & 0xff;
+      if (random() % 4 == 0) damaged.resize(random() % damaged.size());
+      test::write_file(file, damaged);
+      try {
+        const Checkpoint checkpoint(directory.path());
+        for (const auto& spec : npr::model::model_tensors(checkpoint.config()))
+          checkpoint.require_finite(checkpoint.tensor(spec.name));
+      } catch (const npr::Error& error) {
+        CHECK(error.code() == npr::ErrorCode::invalid_checkpoint);
+        ++refused;
+      }
+    }
+    test::write_file(file, sound);
+  }
+  CHECK(refused > 450);
 }
 
 TEST(harmless_tensors_are_ignored) {
