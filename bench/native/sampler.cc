@@ -1,5 +1,5 @@
 // Time to draw one token, by vocabulary and settings: the smallest and the median of the rounds, in microseconds.
-//   sampler [vocab] [rounds]
+//   sampler_bench [vocab] [rounds]
 #include "sample/sampler.h"
 
 #include <algorithm>
