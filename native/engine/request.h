@@ -25,7 +25,7 @@ struct Request {
   std::vector<int32_t> prompt;
   uint32_t n = 1;           // samples, all of one prompt
   uint32_t max_tokens = 0;  // of each sample, over all its branches; 0 only scores the prompt
-  uint32_t min_tokens = 0;  // end of sequence and stop tokens are masked before
+  uint32_t min_tokens = 0;  // the trunk's end of sequence and stop tokens are masked before
   bool ignore_eos = false;
   std::vector<std::string> stop;        // match trunk text outside blocks
   std::vector<int32_t> stop_token_ids;  // likewise

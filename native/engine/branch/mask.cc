@@ -11,7 +11,8 @@ constexpr uint32_t max_spaces = 4;  // whitespace tokens between plans
 sample::TokenMask Choice::mask(const Branch& branch) const {
   sample::TokenMask mask;
   const bool constrained = parallel() && request_.parallel.on_invalid == OnInvalid::constrain;
-  const bool too_early = usage_.completion_tokens < request_.min_tokens;
+  // The trunk alone: what the end of a branch may depend on is the branch, not how far its siblings are.
+  const bool too_early = branch.is_trunk() && usage_.completion_tokens < request_.min_tokens;
   const bool may_end = !request_.ignore_eos && !too_early && !(constrained && inside_block(branch));
   if (!may_end) mask.forbid(lexicon_.end_tokens());
   if (too_early && !inside_block(branch)) mask.forbid(request_.stop_token_ids);

@@ -36,12 +36,14 @@ struct Active {
   bool started = false;
   std::vector<bool> released;  // [choices] its slots are given up
   std::optional<Error> fault;  // what the request will fail with at the end of the step
+  uint32_t scored = 1;         // prompt tokens before this one are scored; the first has no predecessor
   uint32_t cached_tokens = 0;
   uint32_t preemptions = 0;
   Clock::time_point submitted, admitted, first_token;
 
   uint32_t prompt_tokens() const { return static_cast<uint32_t>(request.prompt.size()); }
-  bool scores_prompt() const { return request.prompt_logprobs >= 0; }
+  // Some prompt token is still to be scored.
+  bool scores_prompt() const { return request.prompt_logprobs >= 0 && scored < prompt_tokens(); }
   bool finished() const;
   // Tokens that are known and not computed, whatever is needed of them first.
   uint32_t pending() const;

@@ -142,8 +142,10 @@ void BatchBuilder::add_prompt(Active& active, uint32_t rows) {
       batch_.tokens.push_back(active.request.prompt[at]);
       batch_.positions.push_back(active.layout.positions[at]);
       batch_.slots.push_back(active.slots[at]);
-      const bool last = at + 1 == active.prompt_tokens();
-      if (active.scores_prompt() && !last) scores_.push_back({&active, at + 1, want_logits(batch_.rows() - 1)});
+      // A prompt computed anew after a preemption is not scored again.
+      if (active.scores_prompt() && at + 1 == active.scored) {
+        scores_.push_back({&active, active.scored++, want_logits(batch_.rows() - 1)});
+      }
     }
   }
   if (end < active.prompt_tokens()) return;

@@ -1,6 +1,7 @@
 #include "schedule/engine.h"
 
 #include <algorithm>
+#include <cmath>
 #include <string>
 
 namespace npr::schedule {
@@ -20,6 +21,15 @@ void validate(const Request& request, const model::Config& config, const branch:
   }
   for (const auto& stop : request.stop) {
     if (stop.empty()) refuse("a stop string is empty; expected at least one character");
+  }
+  for (const auto& [token, bias] : request.sampling.logit_bias) {
+    if (token < 0 || static_cast<uint32_t>(token) >= config.vocab_size) {
+      refuse("logit_bias names the token " + std::to_string(token) + "; expected an id from 0 to " +
+             std::to_string(config.vocab_size - 1));
+    }
+  }
+  if (!(request.sampling.temperature >= 0) || !std::isfinite(request.sampling.temperature)) {
+    refuse("the temperature is " + std::to_string(request.sampling.temperature) + "; expected 0 or more");
   }
   if (request.n == 0) refuse("n is 0; expected at least 1");
   if (request.parallel.enabled && !lexicon.has_tags()) {
