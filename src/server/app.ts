@@ -1,5 +1,6 @@
 /** The HTTP server: routes, checks common to all of them, and errors in OpenAI's shape. */
 import { createHash, timingSafeEqual } from 'node:crypto';
+import websocket from '@fastify/websocket';
 import Fastify, {
   type FastifyInstance,
   type FastifyReply,
@@ -60,6 +61,9 @@ export async function createApp(
     throw new ApiError('not_found', `no such route: ${request.method} ${request.url.slice(0, 200)}`);
   });
 
+  // Before the hooks below: it closes the socket of an upgrade that they refuse.
+  await app.register(websocket, { options: { maxPayload: settings.bodyLimit } });
+
   app.addHook('onRequest', async (request) => {
     if (settings.apiKey !== undefined && !request.routeOptions.config?.open) {
       checkKey(request.headers.authorization, settings.apiKey);
@@ -88,7 +92,7 @@ export async function createApp(
       });
     }
   });
-  await parallelSocket(app, context);
+  parallelSocket(app, context);
   chatRoutes(app, context);
   completionRoutes(app, context);
   modelRoutes(app, context);

@@ -69,12 +69,14 @@ class EventWriter {
     );
   }
 
-  /** Ends with an error; a reader that does not take it in time is disconnected. */
+  /** Ends with an error and closes the connection; a reader that does not take it in time is cut off all the same. */
   fail(error: ApiError): void {
-    const timer = setTimeout(() => this.#raw.destroy(), graceMs);
-    timer.unref();
-    this.#raw.once('close', () => clearTimeout(timer));
+    const { socket } = this.#raw;
     this.end(event(error.body));
+    socket?.destroySoon();
+    const timer = setTimeout(() => socket?.destroy(), graceMs);
+    timer.unref();
+    socket?.once('close', () => clearTimeout(timer));
   }
 
   end(last: string): void {

@@ -1,12 +1,10 @@
 /** WebSocket /v1/parallel: chats whose branches are told apart as they grow, several at once on one socket. */
-import websocket from '@fastify/websocket';
 import type { FastifyInstance } from 'fastify';
 import type { Context } from '../context.js';
 import { ApiError } from '../errors.js';
 import { ChatSocket } from '../socket/connection.js';
 
-export async function parallelSocket(app: FastifyInstance, context: Context): Promise<void> {
-  await app.register(websocket, { options: { maxPayload: context.settings.bodyLimit } });
+export function parallelSocket(app: FastifyInstance, context: Context): void {
   app.route({
     method: 'GET',
     url: '/v1/parallel',

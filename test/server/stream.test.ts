@@ -1,0 +1,124 @@
+/** Streams on the wire: framing, slow readers, clients that leave. */
+import { connect, type Socket } from 'node:net';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import {
+  choiceFinished,
+  delta,
+  endless,
+  failing,
+  finished,
+  flood,
+  ScriptedEngine,
+  started,
+} from './double.js';
+import { startServer, type TestServer, until } from './start.js';
+
+const engine = new ScriptedEngine();
+let server: TestServer;
+beforeAll(async () => {
+  server = await startServer(engine, { streamBuffer: 64 * 1024 });
+});
+afterAll(() => server.close());
+
+const ask = { messages: [{ role: 'user', content: 'hi' }], stream: true };
+
+/** A request by hand, so that the test decides when to read. */
+function raw(body: object, path = '/v1/chat/completions'): Socket {
+  const json = JSON.stringify(body);
+  const socket = connect(server.port, '127.0.0.1');
+  socket.write(
+    `POST ${path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(json)}\r\n\r\n${json}`,
+  );
+  return socket;
+}
+
+describe('framing', () => {
+  it('is one data line an event, whatever the text', async () => {
+    const odd = 'a\n\ndata: [DONE]\r\n\u2028 "\\ \u{1f600}';
+    engine.script = async function* () {
+      yield [started];
+      yield [delta(odd)];
+      yield [choiceFinished(), finished];
+    };
+    const response = await server.post('/v1/chat/completions', ask);
+    expect(response.headers.get('content-type')).toBe('text/event-stream; charset=utf-8');
+    expect(response.headers.get('cache-control')).toBe('no-cache');
+    const text = await response.text();
+    const lines = text.split('\n');
+    expect(lines.filter((line) => line !== '').every((line) => line.startsWith('data: '))).toBe(true);
+    expect(text.endsWith('}\n\ndata: [DONE]\n\n')).toBe(true);
+    const chunks = lines
+      .filter((line) => line.startsWith('data: {'))
+      .map((line) => JSON.parse(line.slice(6)));
+    expect(chunks.map((chunk) => chunk.choices[0].delta.content ?? '').join('')).toBe(odd);
+    expect(new Set(chunks.map((chunk) => chunk.id)).size).toBe(1);
+  });
+
+  it('ends with an error event where the engine fails on the way', async () => {
+    engine.script = failing('internal', 'broken invariant', [[started], [delta('a')]]);
+    const text = await (await server.post('/v1/chat/completions', ask)).text();
+    const last = text.trim().split('\n\n').at(-1) ?? '';
+    expect(JSON.parse(last.slice(6))).toMatchObject({
+      error: { code: 'internal_error', type: 'server_error' },
+    });
+    expect(text).not.toContain('[DONE]');
+  });
+});
+
+describe.each(['/v1/chat/completions', '/v1/completions'])('%s', (path) => {
+  const body = path.includes('chat') ? ask : { prompt: 'hi', stream: true };
+
+  it('cuts a reader off that is too slow, with a reason, and cancels', async () => {
+    engine.script = flood;
+    const socket = raw(body, path);
+    socket.pause();
+    await until(() => engine.requests.length > 0 && engine.running === 1);
+    // The engine would write for ever: only the cut ends it.
+    await until(() => engine.running === 0);
+    let text = '';
+    socket.setEncoding('utf8');
+    socket.on('data', (data: string) => {
+      text += data;
+    });
+    const closed = new Promise((resolve) => socket.once('close', resolve));
+    socket.resume();
+    await closed;
+    expect(text).toMatch(/"code":"slow_reader"/);
+    expect(text).not.toContain('[DONE]');
+    expect(await server.service.metrics.registry.metrics()).toMatch(/npr_slow_readers_total [1-9]/);
+  });
+
+  it.each([true, false])('is cancelled by a client that leaves (stream: %s)', async (stream) => {
+    engine.script = endless;
+    const socket = raw({ ...body, stream }, path);
+    await until(() => engine.running === 1);
+    socket.destroy();
+    await until(() => engine.running === 0);
+  });
+});
+
+it('cancels all prompts of a call when one fails', async () => {
+  engine.script = async function* (request, signal) {
+    if (request.prompt[0] === 5) yield* failing('internal', 'broken')(request, signal);
+    else yield* endless(request, signal);
+  };
+  const response = await server.post('/v1/completions', { prompt: [[1], [2], [5]] });
+  expect(response.status).toBe(500);
+  await until(() => engine.running === 0);
+});
+
+it('runs no more prompts of one call at once than the engine runs requests', async () => {
+  const few = await startServer(engine, { maxRunning: 2 });
+  let most = 0;
+  engine.script = async function* () {
+    most = Math.max(most, engine.running);
+    yield [started];
+    await new Promise((resolve) => setImmediate(resolve));
+    yield [delta('x')];
+    yield [choiceFinished(), finished];
+  };
+  const response = await few.post('/v1/completions', { prompt: [[1], [2], [3], [4], [5]] });
+  expect(((await response.json()) as { choices: unknown[] }).choices).toHaveLength(5);
+  expect(most).toBe(2);
+  await few.app.close();
+});
