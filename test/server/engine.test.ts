@@ -4,8 +4,6 @@ import OpenAI from 'openai';
 import type { Static } from 'typebox';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { bundledModel } from '../../src/config/paths.js';
-import { resolveSettings } from '../../src/config/resolve.js';
-import { ServeSettings } from '../../src/config/settings.js';
 import { loadEngine } from '../../src/engine/engine.js';
 import type { Engine } from '../../src/engine/types.js';
 import type { ChatResponse } from '../../src/server/schemas/chat.js';
@@ -265,9 +263,8 @@ describe('models', () => {
   });
 
   it('without the tags refuse parallel', async () => {
-    const settings = resolveSettings(ServeSettings, { flags: {}, env: {} });
     const vocabulary = { ...tokenizer.vocabulary, tags: undefined };
-    const plain = await startServer(engine, settings);
+    const plain = await startServer(engine);
     Object.defineProperty(plain.service.model.tokenizer, 'vocabulary', { value: vocabulary });
     const response = await plain.post('/v1/chat/completions', {
       messages: [{ role: 'user', content: 'x' }],

@@ -10,17 +10,18 @@ import { ServedModel } from '../../src/server/model.js';
 import { Service } from '../../src/server/service.js';
 import { Tokenizer } from '../../src/tokenizer/tokenizer.js';
 
-export async function startServer(
-  engine: Engine,
-  given: Partial<ServeSettings> = {},
-  directory = bundledModel,
-) {
-  const settings = { ...resolveSettings(ServeSettings, { flags: {}, env: {} }), port: 0, ...given };
+export async function startServer(engine: Engine, given: Partial<ServeSettings> = {}) {
+  const server = await startLoading(given);
+  server.service.ready(new ServedModel('npr-lab', engine, await Tokenizer.load(bundledModel)));
+  return server;
+}
+
+/** A server whose model is not loaded. */
+export async function startLoading(given: Partial<ServeSettings> = {}) {
+  const settings = { ...resolveSettings(ServeSettings, { flags: {}, env: {} }), ...given };
   const service = new Service();
   const app = await createApp({ service, settings });
   await app.listen({ host: '127.0.0.1', port: 0 });
-  const model = new ServedModel('npr-lab', engine, await Tokenizer.load(directory));
-  service.ready(model);
   const { port } = app.server.address() as AddressInfo;
   const url = `http://127.0.0.1:${port}`;
   return {

@@ -1,0 +1,141 @@
+/** Loading, draining, keys, and what a client sees of them. */
+import { Agent, request as httpRequest } from 'node:http';
+import OpenAI from 'openai';
+import { afterEach, describe, expect, it } from 'vitest';
+import { bundledModel } from '../../src/config/paths.js';
+import { ServedModel } from '../../src/server/model.js';
+import { Tokenizer } from '../../src/tokenizer/tokenizer.js';
+import { choiceFinished, delta, endless, finished, ScriptedEngine, started } from './double.js';
+import { startLoading, startServer, type TestServer, until } from './start.js';
+
+const servers: TestServer[] = [];
+afterEach(async () => {
+  for (const server of servers.splice(0)) await server.close();
+});
+
+async function start(...args: Parameters<typeof startServer>): Promise<TestServer> {
+  const server = await startServer(...args);
+  servers.push(server);
+  return server;
+}
+
+const ask = { messages: [{ role: 'user', content: 'hi' }] };
+const chat = '/v1/chat/completions';
+
+it('answers 503 until the model is loaded', async () => {
+  const server = await startLoading();
+  servers.push(server);
+  const health = await fetch(`${server.url}/health`);
+  expect([health.status, await health.json()]).toEqual([503, { status: 'loading' }]);
+  for (const response of [await server.post(chat, ask), await fetch(`${server.url}/v1/models`)]) {
+    expect(response.status).toBe(503);
+    expect(response.headers.get('retry-after')).toBe('5');
+    expect(await response.json()).toMatchObject({ error: { code: 'loading', type: 'server_error' } });
+  }
+  expect((await fetch(`${server.url}/metrics`)).status).toBe(200);
+  server.service.ready(new ServedModel('npr-lab', new ScriptedEngine(), await Tokenizer.load(bundledModel)));
+  expect(await (await fetch(`${server.url}/health`)).json()).toEqual({
+    status: 'ready',
+    running: 0,
+    waiting: 0,
+  });
+  expect((await server.post(chat, ask)).status).toBe(200);
+});
+
+describe('draining', () => {
+  it('lets running requests end and refuses new ones, on kept-alive connections too', async () => {
+    const engine = new ScriptedEngine();
+    let release = () => {};
+    const gate = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    engine.script = async function* () {
+      yield [started];
+      await gate;
+      yield [delta('done')];
+      yield [choiceFinished(), finished];
+    };
+    const server = await start(engine);
+    const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+    expect(await status(server.url, agent)).toBe(200);
+    const running = server.post(chat, ask);
+    await until(() => engine.running === 1);
+    const drained = server.service.drain(60);
+    expect(await status(server.url, agent)).toBe(503);
+    const refused = await server.post(chat, ask);
+    expect(await refused.json()).toMatchObject({ error: { code: 'draining' } });
+    release();
+    expect((await running).status).toBe(200);
+    await drained;
+    agent.destroy();
+  });
+
+  it('cancels what takes too long, and says so', async () => {
+    const engine = new ScriptedEngine();
+    engine.script = endless;
+    const server = await start(engine);
+    const plain = server.post(chat, ask);
+    const stream = server.post(chat, { ...ask, stream: true });
+    await until(() => engine.running === 2);
+    await server.service.drain(0.05);
+    expect(engine.running).toBe(0);
+    expect((await plain).status).toBe(503);
+    expect(await (await stream).text()).toMatch(/"code":"draining"/);
+  });
+});
+
+it('asks for the API key, but for health, metrics and the document', async () => {
+  const server = await start(new ScriptedEngine(), { apiKey: 'secret' });
+  for (const headers of [{}, { authorization: 'Bearer wrong' }, { authorization: 'secret' }] as Record<
+    string,
+    string
+  >[]) {
+    const response = await server.post(chat, ask, headers);
+    expect(response.status).toBe(401);
+    expect(response.headers.get('www-authenticate')).toBe('Bearer');
+    expect(await response.json()).toMatchObject({ error: { code: 'invalid_api_key' } });
+  }
+  for (const path of ['/health', '/metrics', '/openapi.json']) {
+    expect((await fetch(server.url + path)).status).toBe(200);
+  }
+  await server.client.models.list();
+  const wrong = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: 'wrong', maxRetries: 0 });
+  await expect(wrong.models.list()).rejects.toThrow(OpenAI.AuthenticationError);
+});
+
+it('gives errors that the official client knows', async () => {
+  const { client } = await start(new ScriptedEngine());
+  const messages = [{ role: 'user' as const, content: 'hi' }];
+  const create = (body: object) => client.chat.completions.create({ model: 'npr-lab', messages, ...body });
+  await expect(create({ model: 'gpt' })).rejects.toThrow(OpenAI.NotFoundError);
+  await expect(create({ temperature: 9 })).rejects.toMatchObject({
+    status: 400,
+    code: 'invalid_value',
+    param: 'temperature',
+    type: 'invalid_request_error',
+  });
+});
+
+it('counts requests by route and status', async () => {
+  const server = await start(new ScriptedEngine());
+  await server.post(chat, ask);
+  await server.post(chat, {});
+  const metrics = await (await fetch(`${server.url}/metrics`)).text();
+  expect(metrics).toContain('npr_http_requests_total{route="/v1/chat/completions",status="200"} 1');
+  expect(metrics).toContain('npr_http_requests_total{route="/v1/chat/completions",status="400"} 1');
+  expect(metrics).toContain('npr_time_to_first_token_seconds_count 1');
+  expect(metrics).toContain('npr_inter_token_seconds_count 2');
+  expect(metrics).toContain('npr_request_seconds_count 1');
+  expect(metrics).toContain('npr_kv_slots 8192');
+});
+
+function status(url: string, agent: Agent): Promise<number | undefined> {
+  return new Promise((resolve, reject) => {
+    httpRequest(`${url}/v1/models`, { agent }, (response) => {
+      response.resume();
+      response.on('end', () => resolve(response.statusCode));
+    })
+      .on('error', reject)
+      .end();
+  });
+}
