@@ -10,6 +10,7 @@
 #include "addon/convert.h"
 #include "model/checkpoint.h"
 #include "model/model.h"
+#include "model/tensors.h"
 
 namespace npr::addon {
 
@@ -139,7 +140,7 @@ class EngineHandle : public Napi::ObjectWrap<EngineHandle> {
     out["maxPositions"] = running.config().max_position_embeddings;
     out["slots"] = running.slots();
     out["backend"] = running.description();
-    out["parameters"] = static_cast<double>(running.config().parameters());
+    out["parameters"] = static_cast<double>(model::parameter_count(running.config()));
     return out;
   }
 

@@ -103,12 +103,4 @@ Config load_config(const std::filesystem::path& directory) {
   return config;
 }
 
-uint64_t Config::parameters() const {
-  const uint64_t embedding = uint64_t{vocab_size} * hidden_size;
-  const uint64_t attention = uint64_t{hidden_size} * (2 * q_size() + 2 * kv_size()) + 2 * head_dim;
-  const uint64_t mlp = uint64_t{3} * hidden_size * intermediate_size;
-  return embedding * (tie_word_embeddings ? 1 : 2) + num_hidden_layers * (attention + mlp + 2 * hidden_size) +
-         hidden_size;
-}
-
 }  // namespace npr::model

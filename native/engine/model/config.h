@@ -26,8 +26,6 @@ struct Config {
   RopeSettings rope_settings;
   std::vector<int32_t> end_tokens;  // end a sequence; generation_config.json's, else config.json's
 
-  // Weights of the whole model, a tied head counted once.
-  uint64_t parameters() const;
   uint32_t q_size() const { return num_attention_heads * head_dim; }
   uint32_t kv_size() const { return num_key_value_heads * head_dim; }
   compute::KvShape kv_shape() const { return {num_hidden_layers, num_key_value_heads, head_dim}; }
