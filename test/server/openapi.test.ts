@@ -57,7 +57,7 @@ describe.each(['/v1/chat/completions', '/v1/completions'])('bodies for %s', (pat
     const schema = document.paths[path]?.post?.requestBody?.content['application/json']?.schema as Schema;
     const fuzzer = new Fuzzer(20260101, document.components.schemas);
     const seen = new Map<number, number>();
-    for (let round = 0; round < 400; round++) {
+    for (let round = 0; round < 1000; round++) {
       const valid = short(fuzzer.valid(schema) as Record<string, unknown>);
       const body = round % 2 === 0 ? valid : fuzzer.spoil(valid, schema);
       const response = await server.post(path, JSON.stringify(body));
