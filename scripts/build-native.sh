@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Configures and builds native targets: scripts/build-native.sh FOLDER TARGET [CMake options]
+# Configures and builds native targets: scripts/build-native.sh FOLDER 'TARGET...' [CMake options]
 set -euo pipefail
 cd "$(dirname "$0")/.."
-folder=$1 target=$2
+folder=$1
+read -ra targets <<<"$2"
 shift 2
 
 generator=()
@@ -11,4 +12,4 @@ if [[ ! -e $folder/CMakeCache.txt ]] && command -v ninja >/dev/null; then genera
 
 cmake --log-level=NOTICE -S . -B "$folder" "${generator[@]}" "$@"
 # make would start every compiler at once if it were not told how many.
-cmake --build "$folder" --target "$target" --parallel "$(nproc)"
+cmake --build "$folder" --parallel "$(nproc)" --target "${targets[@]}"

@@ -1,0 +1,106 @@
+#include "common/driver.h"
+
+#include <chrono>
+#include <numeric>
+#include <random>
+#include <utility>
+
+#include "model/checkpoint.h"
+
+namespace npr::bench {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+// A vocabulary of the model's size: every token is the letter x.
+text::Vocabulary made_up_vocabulary(uint32_t size) {
+  text::Vocabulary out;
+  out.bytes.assign(size, 'x');
+  out.offsets.resize(size_t{size} + 1);
+  std::iota(out.offsets.begin(), out.offsets.end(), 0u);
+  return out;
+}
+
+}  // namespace
+
+Driver::Driver(const std::filesystem::path& model, const compute::CpuOptions& cpu, uint32_t max_rows, uint32_t slots) {
+  const model::Checkpoint checkpoint(model);
+  const uint64_t kv_bytes = slots * checkpoint.config().kv_shape().slot_bytes();
+  auto loaded = std::make_unique<model::Model>(checkpoint, compute::make_cpu_backend(cpu), kv_bytes, max_rows);
+  auto vocabulary = made_up_vocabulary(loaded->config().vocab_size);
+  engine_ = std::make_unique<schedule::Engine>(std::move(loaded), std::move(vocabulary), schedule::Options{},
+                                               [this](std::vector<Event>&& events) { take(std::move(events)); });
+}
+
+void Driver::take(std::vector<Event>&& events) {
+  for (const Event& event : events) {
+    if (event.type == Event::Type::delta) tokens_ += event.tokens.size();
+    if (event.type == Event::Type::finished) finished_ms_.push_back(event.timings.total_ms);
+    if (event.type == Event::Type::failed) throw Error(event.code, event.text);
+  }
+}
+
+std::vector<int32_t> Driver::random_prompt(uint32_t tokens, uint64_t seed) const {
+  std::mt19937_64 random(seed);
+  std::vector<int32_t> out(tokens);
+  for (int32_t& token : out) token = static_cast<int32_t>(random() % config().vocab_size);
+  return out;
+}
+
+void Driver::submit(std::vector<int32_t> prompt, uint32_t n, uint32_t tokens, float temperature) {
+  Request request;
+  request.id = next_id_++;
+  request.prompt = std::move(prompt);
+  request.n = n;
+  request.max_tokens = tokens;
+  request.ignore_eos = true;
+  request.sampling.temperature = temperature;
+  engine_->submit(std::move(request));
+}
+
+double Driver::prefill(uint32_t tokens) {
+  submit(random_prompt(tokens, next_id_), 1, 1, 0);
+  finished_ms_.clear();
+  const auto start = Clock::now();
+  while (finished_ms_.empty()) engine_->step();
+  return since(start);
+}
+
+Decode Driver::decode(uint32_t branches, uint32_t trunk, uint32_t tokens) {
+  submit(random_prompt(trunk, 0), branches, tokens, 1);
+  finished_ms_.clear();
+  const uint64_t before = tokens_;
+  while (tokens_ == before) engine_->step();
+  const uint64_t first = tokens_;
+  const auto start = Clock::now();
+  while (finished_ms_.empty()) engine_->step();
+  return {tokens_ - first, since(start)};
+}
+
+Load Driver::closed_loop(const std::vector<int32_t>& prompt, uint32_t tokens, uint32_t concurrency, double seconds) {
+  for (uint32_t i = 0; i < concurrency; ++i) submit(prompt, 1, tokens, 0);
+  finished_ms_.clear();
+  const uint64_t before = tokens_;
+  const auto start = Clock::now();
+  Load load;
+  uint32_t open = concurrency;
+  while (open) {
+    engine_->step();
+    for (const double ms : std::exchange(finished_ms_, {})) {
+      load.latency_ms.push_back(ms);
+      --open;
+      if (since(start) >= seconds) continue;
+      submit(prompt, 1, tokens, 0);
+      ++open;
+    }
+  }
+  load.seconds = since(start);
+  load.requests = load.latency_ms.size();
+  load.tokens = tokens_ - before;
+  return load;
+}
+
+}  // namespace npr::bench

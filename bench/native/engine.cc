@@ -1,0 +1,152 @@
+// The engine's own speed, without Node: one JSON object a line on standard output.
+//   engine_bench random DIR                       writes a random checkpoint of Qwen3-0.6B's shape, 1.2 GB
+//   engine_bench speed DIR [options]              prefill and decode, each round beside the limits measured in it
+//   engine_bench load DIR --prompt IDS [options]  callers that ask for the same again and again
+// Options: --threads N  --isa avx512|avx2|plain  --rounds N  --tokens N  --trunk N  --branches N,N,..
+//          --callers N  --seconds S
+#include <algorithm>
+#include <cstdio>
+#include <iostream>
+#include <map>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "common/driver.h"
+#include "common/machine_limits.h"
+#include "common/model_cost.h"
+#include "model/random_checkpoint.h"
+#include "model/tensors.h"
+
+namespace {
+
+using namespace npr;
+using namespace npr::bench;
+
+class Options {
+ public:
+  Options(int argc, char** argv) {
+    for (int i = 3; i < argc; i += 2) {
+      const std::string name = argv[i];
+      if (!defaults().contains(name) || i + 1 == argc) {
+        throw Error(ErrorCode::invalid_request, name + ": expected an option and its value");
+      }
+      given_[name] = argv[i + 1];
+    }
+  }
+
+  const std::string& text(const std::string& name) const {
+    const auto found = given_.find(name);
+    return found == given_.end() ? defaults().at(name) : found->second;
+  }
+  uint32_t count(const std::string& name) const { return static_cast<uint32_t>(std::stoul(text(name))); }
+  template <class T>
+  std::vector<T> list(const std::string& name) const {
+    std::vector<T> out;
+    std::istringstream parts(text(name));
+    for (std::string part; std::getline(parts, part, ',');) out.push_back(static_cast<T>(std::stol(part)));
+    return out;
+  }
+  compute::CpuOptions cpu() const {
+    const std::map<std::string, compute::Isa> isas{{"auto", compute::Isa::best},
+                                                   {"avx512", compute::Isa::avx512},
+                                                   {"avx2", compute::Isa::avx2},
+                                                   {"plain", compute::Isa::plain}};
+    const auto isa = isas.find(text("--isa"));
+    if (isa == isas.end()) throw Error(ErrorCode::invalid_request, "--isa: expected auto, avx512, avx2 or plain");
+    const uint32_t threads = count("--threads");
+    return {threads ? threads : std::thread::hardware_concurrency(), isa->second};
+  }
+
+ private:
+  static const std::map<std::string, std::string>& defaults() {
+    static const std::map<std::string, std::string> all{
+        {"--threads", "0"},           {"--isa", "auto"},  {"--rounds", "5"},  {"--tokens", "32"},   {"--trunk", "512"},
+        {"--branches", "1,2,4,8,16"}, {"--callers", "1"}, {"--seconds", "3"}, {"--prompt", "1,2,3"}};
+    return all;
+  }
+
+  std::map<std::string, std::string> given_;
+};
+
+void print_model(const Driver& driver, const compute::CpuOptions& cpu) {
+  std::printf("{\"type\": \"model\", \"backend\": \"%s\", \"threads\": %u, \"parameters\": %llu}\n",
+              driver.description().c_str(), cpu.threads,
+              static_cast<unsigned long long>(model::parameter_count(driver.config())));
+}
+
+// `limit`: the seconds that the cost takes at the machine's bandwidth or peak, whichever takes longer.
+void print_figure(const char* type, uint32_t round, uint32_t branches, double tokens, double seconds, double steps,
+                  const Cost& step_cost, double bandwidth, double peak) {
+  const double limit = std::max(step_cost.bytes / bandwidth, step_cost.flops / peak) * steps;
+  std::printf(
+      "{\"type\": \"%s\", \"round\": %u, \"branches\": %u, \"tokens_per_second\": %.6g, \"limit_tokens_per_second\": "
+      "%.6g, \"bytes_per_second\": %.6g, \"flops_per_second\": %.6g}\n",
+      type, round, branches, tokens / seconds, tokens / limit, step_cost.bytes * steps / seconds,
+      step_cost.flops * steps / seconds);
+  std::fflush(stdout);
+}
+
+// Limits and figures alternate, so that whatever else the machine does in a round weighs on both.
+void speed(const char* directory, const Options& options) {
+  const auto cpu = options.cpu();
+  const auto branches = options.list<uint32_t>("--branches");
+  const uint32_t tokens = options.count("--tokens"), trunk = options.count("--trunk");
+  // Room for the widest decode, the prompts of two rounds and what rounding up to tiles takes.
+  const uint32_t widest = *std::max_element(branches.begin(), branches.end());
+  Driver driver(directory, cpu, trunk, 4 * trunk + widest * (tokens + 32));
+  print_model(driver, cpu);
+  driver.prefill(trunk);
+  for (uint32_t round = 0; round < options.count("--rounds"); ++round) {
+    const double bandwidth = read_bandwidth(cpu.threads), peak = bf16_peak(cpu.threads);
+    std::printf("{\"type\": \"machine\", \"round\": %u, \"bytes_per_second\": %.6g, \"flops_per_second\": %.6g}\n",
+                round, bandwidth, peak);
+    print_figure("prefill", round, 1, trunk, driver.prefill(trunk), 1, prefill_cost(driver.config(), trunk), bandwidth,
+                 peak);
+    for (const uint32_t count : branches) {
+      const Decode decode = driver.decode(count, trunk, tokens);
+      print_figure("decode", round, count, static_cast<double>(decode.tokens), decode.seconds, tokens - 1,
+                   decode_cost(driver.config(), count, trunk, (tokens + 1) / 2.0), bandwidth, peak);
+    }
+  }
+}
+
+void load(const char* directory, const Options& options) {
+  const auto cpu = options.cpu();
+  const auto prompt = options.list<int32_t>("--prompt");
+  const uint32_t tokens = options.count("--tokens"), callers = options.count("--callers");
+  Driver driver(directory, cpu, 512, 4096 + callers * (static_cast<uint32_t>(prompt.size()) + tokens + 32));
+  print_model(driver, cpu);
+  driver.closed_loop(prompt, tokens, callers, 0.2);
+  for (uint32_t round = 0; round < options.count("--rounds"); ++round) {
+    const Load load = driver.closed_loop(prompt, tokens, callers, std::stod(options.text("--seconds")));
+    std::printf(
+        "{\"type\": \"load\", \"round\": %u, \"callers\": %u, \"requests\": %llu, \"tokens\": %llu, "
+        "\"seconds\": %.6g}\n",
+        round, callers, static_cast<unsigned long long>(load.requests), static_cast<unsigned long long>(load.tokens),
+        load.seconds);
+    std::fflush(stdout);
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    const std::string command = argc >= 3 ? argv[1] : "";
+    if (command == "random") {
+      model::write_random_checkpoint(argv[2], model::qwen3_600m(), 1);
+    } else if (command == "speed") {
+      speed(argv[2], Options(argc, argv));
+    } else if (command == "load") {
+      load(argv[2], Options(argc, argv));
+    } else {
+      std::cerr << "usage: engine_bench random|speed|load DIR [--option value]...\n";
+      return 2;
+    }
+  } catch (const std::exception& error) {
+    std::cerr << "engine_bench: " << error.what() << "\n";
+    return 1;
+  }
+}

@@ -1,0 +1,38 @@
+/** Runs engine_bench, the native benchmark, and reads its lines. */
+import { execFile } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+
+const program = fileURLToPath(new URL('../../native/bench/native/engine_bench', import.meta.url));
+
+export type Line =
+  | { type: 'model'; backend: string; threads: number; parameters: number }
+  | { type: 'machine'; round: number; bytes_per_second: number; flops_per_second: number }
+  | ({ type: 'prefill' } & Figure)
+  | ({ type: 'decode' } & Figure)
+  | { type: 'load'; round: number; callers: number; requests: number; tokens: number; seconds: number };
+
+export interface Figure {
+  round: number;
+  branches: number;
+  tokens_per_second: number;
+  /** What the round's bandwidth or peak allow, whichever allows less. */
+  limit_tokens_per_second: number;
+  /** That must be read at least; what is read from a cache counts too. */
+  bytes_per_second: number;
+  flops_per_second: number;
+}
+
+/** Rejects with the program's own message where it fails. */
+export function engineBench(
+  command: 'random' | 'speed' | 'load',
+  directory: string,
+  options: Record<string, string | number> = {},
+): Promise<Line[]> {
+  const flags = Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)]);
+  return new Promise((resolve, reject) => {
+    execFile(program, [command, directory, ...flags], (error, stdout, stderr) => {
+      if (error) reject(new Error(stderr.trim() || error.message));
+      else resolve(stdout.split('\n').flatMap((line) => (line === '' ? [] : [JSON.parse(line) as Line])));
+    });
+  });
+}

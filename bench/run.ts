@@ -1,0 +1,103 @@
+/** `npm run bench`: measures, prints, and writes bench/results/<date>-<machine>.json. */
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { availableParallelism, cpus, release, totalmem } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { type Http, httpText, measureHttp } from './http.js';
+import { engineBench } from './native_program.js';
+import { floorsText, measureSpeed, type Speed, speedText } from './speed.js';
+
+const root = fileURLToPath(new URL('../../../', import.meta.url));
+const bundled = join(root, 'models', 'npr-lab');
+const random = join(root, 'build', 'bench', 'qwen3-0.6b-random');
+const parts = ['qwen3-0.6b', 'bundled', 'http'] as const;
+
+const options = new Command('bench')
+  .addOption(new Option('--only <part>', 'measure one part').choices(parts))
+  .option('--quick', 'fewer rounds and tokens: to see that it works, not to quote')
+  .option('--threads <n>', 'compute threads', count, availableParallelism())
+  .parse()
+  .opts<{ only?: (typeof parts)[number]; quick?: true; threads: number }>();
+
+const { threads } = options;
+const wants = (part: (typeof parts)[number]) => options.only === undefined || options.only === part;
+const rounds = options.quick ? 1 : 5;
+const results: { speed: Speed[]; http: Http[] } = { speed: [], http: [] };
+
+if (wants('qwen3-0.6b')) {
+  await makeRandomModel();
+  const speed = await measureSpeed('qwen3-0.6b-random', random, {
+    threads,
+    rounds,
+    tokens: options.quick ? 8 : 32,
+  });
+  results.speed.push(speed);
+  print(`${speedText(speed)}\n\n${floorsText(speed)}`);
+}
+if (wants('bundled')) {
+  const speed = await measureSpeed('npr-lab', bundled, { threads, rounds, tokens: options.quick ? 32 : 256 });
+  results.speed.push(speed);
+  print(
+    `${speedText(speed)}\nA model this small stays in the caches: the machine's bandwidth is no limit to it.`,
+  );
+}
+if (wants('http')) {
+  const http = await measureHttp('npr-lab', bundled, { threads, rounds, seconds: options.quick ? 1 : 3 });
+  results.http.push(http);
+  print(httpText(http));
+}
+save();
+
+async function makeRandomModel(): Promise<void> {
+  if (existsSync(random)) return;
+  print('writing random weights of the shape of Qwen3-0.6B (1.2 GB) to build/bench');
+  // Under its name only once whole: an interrupted run leaves no half model behind.
+  const partial = `${random}.partial`;
+  rmSync(partial, { recursive: true, force: true });
+  await engineBench('random', partial);
+  renameSync(partial, random);
+}
+
+function save(): void {
+  const [cpu] = cpus();
+  const model = cpu?.model.trim() ?? 'unknown';
+  const now = new Date();
+  const machine = {
+    cpu: model,
+    cores: availableParallelism(),
+    memoryGiB: Math.round(totalmem() / 2 ** 30),
+    system: `Linux ${release()}`,
+    node: process.version,
+  };
+  const slug = `${model.toLowerCase().replace(/[^a-z0-9]+/g, '-')}-${machine.cores}`;
+  const folder = options.quick ? join(root, 'build', 'bench') : join(root, 'bench', 'results');
+  const file = join(folder, `${now.toISOString().slice(0, 10)}-${slug}.json`);
+  mkdirSync(folder, { recursive: true });
+  const run = { date: now.toISOString(), commit: commit(), quick: options.quick === true, threads };
+  writeFileSync(file, `${JSON.stringify({ ...run, machine, ...results }, undefined, 2)}\n`);
+  print(`written to ${file}`);
+}
+
+/** With a `+` where the working tree differs; undefined outside of a clone. */
+function commit(): string | undefined {
+  try {
+    return execFileSync('git', ['describe', '--always', '--dirty=+', '--abbrev=12'], {
+      cwd: root,
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'ignore'],
+    }).trim();
+  } catch {
+    return undefined;
+  }
+}
+
+function count(text: string): number {
+  if (!/^[1-9]\d{0,3}$/.test(text)) throw new InvalidArgumentError('expected a number from 1 to 9999');
+  return Number(text);
+}
+
+function print(text: string): void {
+  process.stdout.write(`${text}\n\n`);
+}

@@ -1,0 +1,129 @@
+/** Prefill and decode of the engine alone, beside what the machine allows. */
+import { engineBench, type Figure, type Line } from './native_program.js';
+import { type Spread, spread } from './spread.js';
+import { number, percent, spreadText, table } from './table.js';
+
+export interface Speed {
+  model: string;
+  backend: string;
+  parameters: number;
+  trunkTokens: number;
+  tokensPerBranch: number;
+  rounds: number;
+  machine: { bytesPerSecond: Spread; flopsPerSecond: Spread };
+  prefill: Row;
+  decode: Row[];
+}
+
+interface Row {
+  branches: number;
+  tokensPerSecond: Spread;
+  limitTokensPerSecond: Spread;
+  shareOfLimit: Spread;
+  shareOfBandwidth: Spread;
+  shareOfPeak: Spread;
+  /** Tokens per second over those of one branch in the same round. */
+  timesOne: Spread;
+}
+
+const trunk = 512;
+
+export async function measureSpeed(model: string, directory: string, options: Options): Promise<Speed> {
+  const tokens = options.tokens;
+  const lines = await engineBench('speed', directory, { ...options, trunk, branches: '1,2,4,8,16' });
+  const of = <T extends Line['type']>(type: T) =>
+    lines.filter((line): line is Extract<Line, { type: T }> => line.type === type);
+  const [info] = of('model');
+  const machine = of('machine');
+  const decode = of('decode');
+  if (info === undefined) throw new Error('engine_bench told nothing of the model');
+  const row = (figures: Figure[]): Row => {
+    const inRound = (figure: Figure) => machine.find(({ round }) => round === figure.round);
+    const one = (figure: Figure) =>
+      decode.find(({ round, branches }) => round === figure.round && branches === 1)?.tokens_per_second;
+    const each = (value: (figure: Figure) => number) => spread(figures.map(value));
+    return {
+      branches: figures[0]?.branches ?? 0,
+      tokensPerSecond: each((figure) => figure.tokens_per_second),
+      limitTokensPerSecond: each((figure) => figure.limit_tokens_per_second),
+      shareOfLimit: each((figure) => figure.tokens_per_second / figure.limit_tokens_per_second),
+      shareOfBandwidth: each(
+        (figure) => figure.bytes_per_second / (inRound(figure)?.bytes_per_second ?? Number.NaN),
+      ),
+      shareOfPeak: each(
+        (figure) => figure.flops_per_second / (inRound(figure)?.flops_per_second ?? Number.NaN),
+      ),
+      timesOne: each((figure) => figure.tokens_per_second / (one(figure) ?? Number.NaN)),
+    };
+  };
+  const counts = [...new Set(decode.map(({ branches }) => branches))];
+  return {
+    model,
+    backend: info.backend,
+    parameters: info.parameters,
+    trunkTokens: trunk,
+    tokensPerBranch: tokens,
+    rounds: machine.length,
+    machine: {
+      bytesPerSecond: spread(machine.map((line) => line.bytes_per_second)),
+      flopsPerSecond: spread(machine.map((line) => line.flops_per_second)),
+    },
+    prefill: row(of('prefill')),
+    decode: counts.map((count) => row(decode.filter(({ branches }) => branches === count))),
+  };
+}
+
+export interface Options {
+  threads: number;
+  rounds: number;
+  tokens: number;
+}
+
+export function speedText(speed: Speed): string {
+  const { machine, prefill } = speed;
+  const giga = ({ median, min, max }: Spread) =>
+    spreadText({ median: median / 1e9, min: min / 1e9, max: max / 1e9 });
+  const rows = [{ name: `prefill of ${speed.trunkTokens}`, row: prefill }].concat(
+    speed.decode.map((row) => ({
+      name: `decode, ${row.branches} branch${row.branches > 1 ? 'es' : ''}`,
+      row,
+    })),
+  );
+  return [
+    `${speed.model}: ${number(speed.parameters / 1e6)}M parameters, ${speed.backend}`,
+    `one prompt of ${speed.trunkTokens} tokens, ${speed.tokensPerBranch} tokens a branch, ${speed.rounds} rounds: median (min to max)`,
+    `machine: reads ${giga(machine.bytesPerSecond)} GB/s, bf16 ${giga(machine.flopsPerSecond)} GFLOP/s`,
+    '',
+    table(
+      ['', 'tokens/s', 'times one', 'limit', 'of limit', 'of bandwidth', 'of peak'],
+      rows.map(({ name, row }, i) => [
+        name,
+        spreadText(row.tokensPerSecond),
+        i === 0 ? '' : number(row.timesOne.median),
+        number(row.limitTokensPerSecond.median),
+        percent(row.shareOfLimit.median),
+        i === 0 ? '' : percent(row.shareOfBandwidth.median),
+        percent(row.shareOfPeak.median),
+      ]),
+    ),
+  ].join('\n');
+}
+
+/** What a model that is read from memory should reach at least. */
+export function floorsText({ prefill, decode }: Speed): string {
+  const branches = (count: number) => decode.find((row) => row.branches === count);
+  const floors: [what: string, share: number, floor: number, text: (value: number) => string][] = [
+    ['one stream, of measured bandwidth', branches(1)?.shareOfBandwidth.median ?? Number.NaN, 0.6, percent],
+    ['8 branches, times one stream', branches(8)?.timesOne.median ?? Number.NaN, 5, number],
+    ['prefill of 512, of measured bf16 peak', prefill.shareOfPeak.median, 0.35, percent],
+  ];
+  return table(
+    ['floor', 'asked', 'found', ''],
+    floors.map(([what, found, floor, text]) => [
+      what,
+      text(floor),
+      text(found),
+      found >= floor ? 'met' : 'missed',
+    ]),
+  );
+}
