@@ -282,6 +282,72 @@ describe('models', () => {
   });
 });
 
+it('tells live branches beside a completion in flat order', async () => {
+  const golden = JSON.parse(readFileSync('test/fixtures/npr-lab/greedy.json', 'utf8'))[0] as Golden;
+  const response = await server.post('/v1/completions', {
+    prompt: golden.prompt_tokens,
+    parallel: true,
+    temperature: 0,
+    stream: true,
+    stream_options: { include_branches: true },
+  });
+  const lines = (await response.text()).split('\n').filter((line) => line.startsWith('data: {'));
+  const chunks = lines.map((line) => JSON.parse(line.slice(6)));
+  const text = chunks.map((chunk) => chunk.choices[0].text).join('');
+  const live = chunks.flatMap((chunk) => chunk.parallel?.branch_deltas ?? []);
+  const branch = (number: number) =>
+    live
+      .filter((one) => one.branch === number)
+      .map((one) => one.text)
+      .join('');
+  expect(text).toContain(branch(1) + branch(2) + branch(3));
+  expect(live.findIndex((one) => one.branch === 3)).toBeLessThan(
+    live.findLastIndex((one) => one.branch === 1),
+  );
+});
+
+describe('under load', () => {
+  it('the same request has the same answer, and leavers leave nothing behind', async () => {
+    const body = {
+      messages: [{ role: 'user', content: 'Compute 5*6 + 7*8.' }],
+      parallel: true,
+      temperature: 1,
+      seed: 5,
+    };
+    const text = async () => JSON.stringify((await post<Chat>('/v1/chat/completions', body)).choices);
+    const alone = await text();
+    const noise = Array.from({ length: 60 }, async (_, i) => {
+      const abort = new AbortController();
+      if (i % 3 === 0) setTimeout(() => abort.abort(), (i * 7) % 40);
+      const messages = [{ role: 'user', content: `Compute ${i}*3 + ${i}*4.` }];
+      const json = { messages, parallel: i % 2 === 0, stream: i % 4 < 2, n: 1 + (i % 3), max_tokens: 150 };
+      const init = { method: 'POST', headers: { 'content-type': 'application/json' }, signal: abort.signal };
+      const response = await fetch(`${server.url}/v1/chat/completions`, {
+        ...init,
+        body: JSON.stringify(json),
+      });
+      await response.text();
+    });
+    const settled = Promise.allSettled(noise);
+    const among = await Promise.all([text(), text(), text()]);
+    const ends = await settled;
+    expect(among).toEqual([alone, alone, alone]);
+    expect(ends.filter((end) => end.status === 'fulfilled').length).toBeGreaterThanOrEqual(40);
+  }, 30_000);
+
+  it('a full queue refuses with 429 and goes on', async () => {
+    const small = await loadEngine(engineOptions({ maxRunning: 1, maxWaiting: 1 }), tokenizer.vocabulary);
+    const tight = await startServer(small, { maxRunning: 1 });
+    const body = { prompt: 'Compute', max_tokens: 500, ignore_eos: true };
+    const responses = await Promise.all([1, 2, 3].map(() => tight.post('/v1/completions', body)));
+    expect(responses.map((response) => response.status).sort()).toEqual([200, 200, 429]);
+    const refused = responses.find((response) => response.status === 429);
+    expect(refused?.headers.get('retry-after')).toBe('1');
+    expect(await refused?.json()).toMatchObject({ error: { code: 'queue_full', type: 'rate_limit_error' } });
+    await tight.close();
+  });
+});
+
 it('disconnecting cancels', async () => {
   const endless = { prompt: 'Compute', max_tokens: 4000, ignore_eos: true };
   for (const stream of [true, false]) {

@@ -6,6 +6,7 @@ import type { Delta } from '../../parallel/flat_order.js';
 import type { ServedModel } from '../model.js';
 import type { ChatChunk, ChatRequest, ChatResponse } from '../schemas/chat.js';
 import type { TokenTable } from '../tokens.js';
+import { BranchDeltas } from './branch_deltas.js';
 import { checkFailure, ending, type Finished, newId, now, usageOf } from './common.js';
 
 type Chunk = Static<typeof ChatChunk>;
@@ -21,8 +22,7 @@ export class ChatAssembly {
   readonly #model: ServedModel;
   readonly #builders: ChoiceBuilder[];
   readonly #endings: (Finished | undefined)[];
-  /** Numbers of the branches, by choice and branch. */
-  readonly #numbers = new Map<string, string>();
+  readonly #branches = new BranchDeltas();
   #usage: EngineUsage | undefined;
 
   constructor(body: ChatRequest, request: EngineRequest, model: ServedModel) {
@@ -57,7 +57,7 @@ export class ChatAssembly {
       ...runs(deltas).map((run) => this.#choice(index, run)),
       ...(end ? [{ index, delta: {}, logprobs: null, ...ending(end, this.#request) }] : []),
     ]);
-    const branchDeltas = this.#body.stream_options?.include_branches ? this.#branchDeltas(events) : [];
+    const branchDeltas = this.#body.stream_options?.include_branches ? this.#branches.of(events) : [];
     if (choices.length === 0 && branchDeltas.length > 0) {
       const index = branchDeltas[0]?.index ?? 0;
       choices.push({ index, delta: {}, logprobs: null, finish_reason: null });
@@ -150,17 +150,6 @@ export class ChatAssembly {
       finish_reason: null,
       ...(this.#body.return_token_ids ? { token_ids: tokens, token_forced: forced } : {}),
     };
-  }
-
-  #branchDeltas(events: readonly EngineEvent[]) {
-    const deltas: NonNullable<Chunk['parallel']>['branch_deltas'] = [];
-    for (const event of events) {
-      if (event.type === 'branch_created') this.#numbers.set(`${event.choice}/${event.branch}`, event.number);
-      if (event.type !== 'delta' || event.branch === 0 || event.text === '') continue;
-      const number = this.#numbers.get(`${event.choice}/${event.branch}`) ?? '';
-      deltas.push({ index: event.choice, branch: event.branch, number, text: event.text });
-    }
-    return deltas;
   }
 }
 

@@ -6,6 +6,7 @@ import type { Delta } from '../../parallel/flat_order.js';
 import type { ServedModel } from '../model.js';
 import type { CompletionChunk, CompletionRequest, CompletionResponse } from '../schemas/completions.js';
 import { finite } from '../tokens.js';
+import { BranchDeltas } from './branch_deltas.js';
 import { checkFailure, ending, type Finished, newId, now, usageOf } from './common.js';
 
 type Chunk = Static<typeof CompletionChunk>;
@@ -32,6 +33,7 @@ export class CompletionAssembly {
   readonly #states: State[];
   readonly #promptLogprobs: TokenLogprob[][];
   readonly #usages: EngineUsage[] = [];
+  readonly #branches = new BranchDeltas();
 
   constructor(body: CompletionRequest, requests: EngineRequest[], model: ServedModel) {
     this.#body = body;
@@ -85,6 +87,13 @@ export class CompletionAssembly {
       };
       chunks.push({ ...this.#envelope(), choices: [this.#choice(index, state, part)] });
     }
+    const live = this.#body.stream_options?.include_branches
+      ? this.#branches.of(events, prompt * this.#n)
+      : [];
+    if (live.length > 0) {
+      const first = chunks[0] ?? { ...this.#envelope(), choices: [this.#nothing(live[0]?.index ?? 0)] };
+      chunks[0] = { ...first, parallel: { branch_deltas: live } };
+    }
     return chunks;
   }
 
@@ -114,6 +123,11 @@ export class CompletionAssembly {
       model: this.#model.name,
       ...(this.#body.stream_options?.include_usage ? { usage: null } : {}),
     };
+  }
+
+  /** A part of a choice that adds nothing in flat order. */
+  #nothing(index: number): Choice {
+    return { index, text: '', logprobs: null, finish_reason: null, stop_reason: null };
   }
 
   /** A choice, or the next part of it; the first part carries the echo. */

@@ -1,6 +1,6 @@
 /** Chat completions: request, response, chunk. */
 import Type, { type Static } from 'typebox';
-import { closed, FinishReason, nullable, sampling, tokenIds, Usage } from './common.js';
+import { branchDeltas, closed, FinishReason, nullable, sampling, tokenIds, Usage } from './common.js';
 
 const TextPart = Type.Object({ type: Type.Literal('text'), text: Type.String() }, closed);
 
@@ -164,19 +164,5 @@ export const ChatChunk = Type.Object({
   ),
   usage: Type.Optional(nullable(Usage)),
   prompt_token_ids: Type.Optional(Type.Array(Type.Integer())),
-  parallel: Type.Optional(
-    Type.Object(
-      {
-        branch_deltas: Type.Array(
-          Type.Object({
-            index: Type.Integer({ description: 'Of the choice.' }),
-            branch: Type.Integer({ description: 'Branches are numbered from 1 as they open.' }),
-            number: Type.String({ description: "The plan's." }),
-            text: Type.String(),
-          }),
-        ),
-      },
-      { description: 'With stream_options.include_branches: what each branch added, as it happened.' },
-    ),
-  ),
+  ...branchDeltas,
 });

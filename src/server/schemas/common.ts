@@ -167,3 +167,20 @@ export const tokenIds = {
     Type.Array(Type.Boolean(), { description: 'Whether the structure, not sampling, chose the token.' }),
   ),
 };
+
+export const BranchDelta = Type.Object({
+  index: Type.Integer({ description: 'Of the choice.' }),
+  branch: Type.Integer({ description: 'Branches are numbered from 1 as they open.' }),
+  number: Type.String({ description: "The plan's." }),
+  text: Type.String(),
+});
+
+/** Of a chunk, with `stream_options.include_branches`. */
+export const branchDeltas = {
+  parallel: Type.Optional(
+    Type.Object(
+      { branch_deltas: Type.Array(BranchDelta) },
+      { description: 'With stream_options.include_branches: what each branch added, as it happened.' },
+    ),
+  ),
+};

@@ -1,6 +1,6 @@
 /** Completions of texts or token ids: request, response. */
 import Type, { type Static } from 'typebox';
-import { closed, FinishReason, nullable, sampling, tokenIds, Usage } from './common.js';
+import { branchDeltas, closed, FinishReason, nullable, sampling, tokenIds, Usage } from './common.js';
 
 const TokenIds = Type.Array(Type.Integer({ minimum: 0 }), { minItems: 1 });
 
@@ -75,4 +75,5 @@ export const CompletionChunk = Type.Object({
   model: Type.String(),
   choices: Type.Array(Type.Object(Choice)),
   usage: Type.Optional(nullable(Usage)),
+  ...branchDeltas,
 });
