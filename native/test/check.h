@@ -54,9 +54,9 @@ std::string thrown(F&& f, const char* text, const char* file, int line) {
 
 }  // namespace check
 
-#define TEST(name)                                                    \
-  static void test_##name();                                          \
-  static const check::Register register_##name(#name, &test_##name);  \
+#define TEST(name)                                                   \
+  static void test_##name();                                         \
+  static const check::Register register_##name(#name, &test_##name); \
   static void test_##name()
 #define CHECK(condition) check::holds(static_cast<bool>(condition), #condition, __FILE__, __LINE__)
 #define CHECK_EQ(a, b) check::equal((a), (b), #a " == " #b, __FILE__, __LINE__)

@@ -14,8 +14,8 @@ struct Tags {
 };
 
 struct Vocabulary {
-  std::vector<uint8_t> bytes;     // of all tokens, one after another
-  std::vector<uint32_t> offsets;  // [size + 1]
+  std::vector<uint8_t> bytes;       // of all tokens, one after another
+  std::vector<uint32_t> offsets;    // [size + 1]
   std::vector<int32_t> end_tokens;  // end a sequence; never emitted as text
   std::optional<Tags> tags;
   std::vector<int32_t> turn_head;  // <|im_start|> assistant newline; empty where unknown
