@@ -40,10 +40,6 @@ void validate(const Request& request, const model::Config& config, const branch:
     refuse("max_branches and max_depth must be at least 1");
   }
   const uint64_t prompt = request.prompt.size();
-  if (prompt + (request.max_tokens ? 1 : 0) > config.max_position_embeddings) {
-    refuse("the prompt has " + std::to_string(prompt) + " tokens; the model's context ends at " +
-           std::to_string(config.max_position_embeddings));
-  }
   const uint64_t most = prompt + uint64_t{request.n} * request.max_tokens;
   if (most > slots) {
     refuse("the prompt's " + std::to_string(prompt) + " tokens and " + std::to_string(request.n) + " x " +
@@ -159,7 +155,7 @@ void Engine::send() {
     seen_.slots = pool_.size();
     seen_.free = pool_.free();
     seen_.cached = tree_.cached();
-    seen_.branches = static_cast<uint32_t>(builder_.samples().size());
+    seen_.branches = running_.empty() ? 0 : static_cast<uint32_t>(builder_.samples().size());
   }
   if (!events_.empty()) sink_(std::move(events_));
   events_.clear();

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <exception>
 #include <optional>
+#include <string>
 
 #include "schedule/engine.h"
 #include "schedule/quota.h"
@@ -77,6 +78,15 @@ bool Engine::prepare(Active& active) {
   const Request& request = active.request;
   active.layout = request.parallel.enabled ? branch::parallel_layout(request.prompt, lexicon_.vocabulary())
                                            : branch::plain_layout(active.prompt_tokens());
+  // Branches share positions, so it is the layout that tells how much of the context a prompt takes.
+  const uint64_t context = config().max_position_embeddings;
+  if (static_cast<uint64_t>(active.layout.next_position) + (request.max_tokens ? 1 : 0) > context) {
+    fail(active,
+         Error(ErrorCode::invalid_request,
+               "the prompt takes " + std::to_string(active.layout.next_position) +
+                   " positions and leaves no room for a response; the model's context has " + std::to_string(context)));
+    return false;
+  }
   const auto state = active.layout.machine.state();
   const bool in_branches =
       state == branch::State::between || state == branch::State::step || state == branch::State::closed;

@@ -47,7 +47,6 @@ TEST(refuses_what_it_can_never_serve) {
   CHECK(refusal([](Request& r) { r.stop = {""}; }).find("stop string is empty") != std::string::npos);
   CHECK(refusal([](Request& r) { r.max_tokens = 116; }).find("KV pool of 128") != std::string::npos);
   CHECK(refusal([](Request& r) { r.n = 6; }).find("6 x 20") != std::string::npos);
-  CHECK(refusal([](Request& r) { r.prompt.assign(400, 20); }).find("context ends at 400") != std::string::npos);
   CHECK(refusal([](Request& r) { r.parallel = {.enabled = true, .max_branches = 0}; }).find("max_branches") !=
         std::string::npos);
   world.engine().submit(simple(1));
@@ -72,6 +71,27 @@ TEST(a_prompt_among_open_branches_fails_by_itself) {
   request.prompt_logprobs = 0;
   CHECK_EQ(world.alone(request).prompt_bits.size(), (request.prompt.size() - 1) * 3);
   world.engine().check_integrity();
+}
+
+TEST(a_prompt_beyond_the_context_fails_by_itself) {
+  World world({});
+  Request request = simple(1);
+  request.prompt.assign(400, 20);
+  world.engine().submit(request);
+  world.run();
+  CHECK(world.of(1).failure.find("takes 400 positions") != std::string::npos);
+  // Branches share positions: more tokens than the context has positions are no fault.
+  request.id = 2;
+  request.parallel.enabled = true;
+  request.prompt = {im_start, assistant, newline, 40, 42, 20, 43, 42, 20, 43, 41, newline};
+  for (int branch = 0; branch < 2; ++branch) {
+    request.prompt.insert(request.prompt.end(), {44, newline, 1, colon});
+    request.prompt.insert(request.prompt.end(), 250, 21);
+    request.prompt.insert(request.prompt.end(), {45, newline});
+  }
+  request.prompt.insert(request.prompt.end(), {46, newline});
+  CHECK_EQ(world.alone(request).failure, "");
+  CHECK_EQ(world.of(2).usage.completion_tokens, 20u);
 }
 
 TEST(the_waiting_queue_is_bounded) {
