@@ -74,10 +74,14 @@ export async function createApp(
   app.addHook('onResponse', async (request, reply) => {
     const route = request.routeOptions.url ?? 'unknown';
     service.metrics.request(route, reply.statusCode);
-    request.log.info(
-      { method: request.method, route, status: reply.statusCode, ms: reply.elapsedTime },
-      'request',
-    );
+    const line = {
+      method: request.method,
+      route,
+      status: reply.statusCode,
+      ms: Math.round(reply.elapsedTime),
+    };
+    // Probes and scrapes come every few seconds.
+    request.log[request.routeOptions.config?.open ? 'debug' : 'info'](line, 'request');
   });
 
   const routes: DescribedRoute[] = [];

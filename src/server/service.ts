@@ -6,6 +6,9 @@ import type { ServedModel } from './model.js';
 
 export type State = 'loading' | 'ready' | 'draining';
 
+/** For cancelled requests to tell their clients. */
+const graceMs = 1000;
+
 export class Service {
   readonly metrics = new Metrics(() => this.#model?.engine.stats());
   #state: State = 'loading';
@@ -21,6 +24,7 @@ export class Service {
     return this.#state;
   }
 
+  /** Requests that have no complete answer yet. */
   get active(): number {
     return this.#active;
   }
@@ -42,6 +46,16 @@ export class Service {
     return this.#model;
   }
 
+  /** Keeps a stopping server going until the returned function is called. */
+  hold(): () => void {
+    let held = true;
+    this.#active++;
+    return () => {
+      if (held && --this.#active === 0) this.#idle?.();
+      held = false;
+    };
+  }
+
   /**
    * The events of a request, an engine step at a time. Ending the iteration or aborting `signal` cancels it. Throws an
    * EngineError, or an ApiError where it was cancelled.
@@ -49,33 +63,43 @@ export class Service {
   async *run(request: EngineRequest, signal: AbortSignal): AsyncGenerator<EngineEvent[]> {
     const watch = this.metrics.watch();
     const { engine } = this.model;
-    this.#active++;
     try {
       for await (const events of engine.submit(request, AbortSignal.any([signal, this.#shutdown.signal]))) {
         watch.step(events);
+        if (events.some((event) => event.type === 'choice_finished' && event.reason === 'cancelled')) {
+          throw this.#shutdown.signal.aborted
+            ? new ApiError('draining', 'the server shut down before the end')
+            : new ApiError('cancelled', 'the request was cancelled');
+        }
         yield events;
       }
-      if (this.#shutdown.signal.aborted)
-        throw new ApiError('draining', 'the server shut down before the end');
     } finally {
       watch.end();
-      this.#active--;
-      if (this.#active === 0) this.#idle?.();
     }
   }
 
   /** Takes no more requests, waits for the running ones, cancels those that take longer than `seconds`. */
   async drain(seconds: number): Promise<void> {
     this.#state = 'draining';
-    if (this.#active > 0) {
-      const idle = new Promise<void>((resolve) => {
-        this.#idle = resolve;
-      });
-      const timer = setTimeout(() => this.#shutdown.abort(), seconds * 1000);
-      await idle;
-      clearTimeout(timer);
+    if (!(await this.#empty(seconds * 1000))) {
+      this.#shutdown.abort();
+      await this.#empty(graceMs);
     }
     this.#drained.abort();
+  }
+
+  /** Whether everything ends within `ms`. */
+  async #empty(ms: number): Promise<boolean> {
+    if (this.#active > 0) {
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, ms);
+        this.#idle = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
+    }
+    return this.#active === 0;
   }
 
   async close(): Promise<void> {

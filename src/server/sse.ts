@@ -61,6 +61,7 @@ class EventWriter {
 
   /** Throws where too much waits unsent. */
   send(frame: object): void {
+    if (this.#raw.destroyed) return;
     this.#raw.write(event(frame));
     if (this.#raw.writableLength <= this.#bound) return;
     throw new ApiError(

@@ -42,6 +42,10 @@ async function serve(...args: string[]) {
   return { child, url, output, exit };
 }
 
+async function until(check: () => Promise<boolean>): Promise<void> {
+  while (!(await check())) await new Promise((resolve) => setTimeout(resolve, 5));
+}
+
 const endless = { prompt: 'Compute', max_tokens: 4000, ignore_eos: true, stream: true };
 
 function post(url: string, body: object): Promise<Response> {
@@ -101,10 +105,16 @@ describe('serve', () => {
 
   it('drains at SIGTERM and exits 0', async () => {
     const { child, url, exit } = await serve();
-    const response = await post(url, { ...endless, max_tokens: 1000 });
+    const stream = await post(url, { ...endless, max_tokens: 1000 });
+    const plain = post(url, { ...endless, max_tokens: 300, stream: false });
+    const late = post(url, { ...endless, max_tokens: 1200, stream: false });
+    await until(async () => (await (await fetch(`${url}/health`)).text()).includes('"running":3'));
     child.kill('SIGTERM');
-    const text = await response.text();
+    const text = await stream.text();
     expect(text.endsWith('data: [DONE]\n\n')).toBe(true);
+    for (const response of await Promise.all([plain, late])) {
+      expect(((await response.json()) as { choices: unknown[] }).choices).toHaveLength(1);
+    }
     expect(await exit).toBe(0);
   });
 

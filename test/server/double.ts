@@ -37,13 +37,14 @@ export class ScriptedEngine implements Engine {
     this.requests.push(request);
     const cancel = new AbortController();
     const either = signal ? AbortSignal.any([signal, cancel.signal]) : cancel.signal;
-    const play = async function* (engine: ScriptedEngine) {
+    const play = async function* (engine: ScriptedEngine): AsyncGenerator<EngineEvent[]> {
       engine.running++;
       try {
         for await (const events of engine.script(request, either)) {
-          if (either.aborted) return;
+          if (either.aborted) break;
           yield events;
         }
+        if (either.aborted) yield [{ ...choiceFinished(), reason: 'cancelled' }, finished];
       } finally {
         engine.running--;
       }
@@ -114,7 +115,7 @@ const tags = new Map<string, number>(
 );
 const tagPattern = /(<\/?(?:guideline|plan|step|takeaway)>)/;
 
-export function choiceFinished(choice = 0): EngineEvent {
+export function choiceFinished(choice = 0): Extract<EngineEvent, { type: 'choice_finished' }> {
   return { type: 'choice_finished', choice, reason: 'stop', usage };
 }
 

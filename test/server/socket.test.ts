@@ -232,6 +232,19 @@ it('cuts a slow reader off with a reason', async () => {
   expect(client.events.at(-1)).toMatchObject({ type: 'error', error: { code: 'slow_reader' } });
 });
 
+it('ends its requests before a stopping server closes it', async () => {
+  const stopping = await startServer(engine);
+  engine.script = sequential;
+  const client = await connect({}, stopping.url);
+  const closed = new Promise((resolve) => client.socket.once('close', resolve));
+  client.create('a');
+  await until(() => client.events.length > 0);
+  await stopping.service.drain(60);
+  expect(await closed).toBe(1001);
+  expect(client.events.at(-1)).toMatchObject({ type: 'completion.completed' });
+  await stopping.app.close();
+});
+
 it('asks for the API key', async () => {
   const locked = await startServer(engine, { apiKey: 'secret' });
   await expect(connect({}, locked.url)).rejects.toThrow('401');

@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import type { Context } from '../context.js';
-import { disconnectSignal } from '../disconnect.js';
+import { responseSignal } from '../response_signal.js';
 import { ChatAssembly } from '../responses/chat.js';
 import { ChatChunk, ChatRequest, ChatResponse } from '../schemas/chat.js';
 import { sendEvents } from '../sse.js';
@@ -18,7 +18,7 @@ export function chatRoutes(app: FastifyInstance, { service, settings }: Context)
       const { model } = service;
       const translated = await chatRequest(body, model, settings);
       const assembly = new ChatAssembly(body, translated, model);
-      const steps = service.run(translated, disconnectSignal(reply));
+      const steps = service.run(translated, responseSignal(reply, service));
       if (body.stream) {
         await sendEvents(reply, frames(assembly, steps), {
           bound: settings.streamBuffer,

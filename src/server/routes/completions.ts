@@ -1,8 +1,8 @@
 import type { FastifyInstance } from 'fastify';
 import type { EngineEvent } from '../../engine/types.js';
 import type { Context } from '../context.js';
-import { disconnectSignal } from '../disconnect.js';
 import { merge } from '../merge.js';
+import { responseSignal } from '../response_signal.js';
 import { CompletionAssembly } from '../responses/completion.js';
 import { CompletionChunk, CompletionRequest, CompletionResponse } from '../schemas/completions.js';
 import { sendEvents } from '../sse.js';
@@ -24,7 +24,7 @@ export function completionRoutes(app: FastifyInstance, { service, settings }: Co
       const { model } = service;
       const requests = await completionRequests(body, model, settings);
       const assembly = new CompletionAssembly(body, requests, model);
-      const signal = disconnectSignal(reply);
+      const signal = responseSignal(reply, service);
       // One call's prompts take no more of the engine than it runs at once, so that they never fill the queue.
       const steps = merge(
         requests.map((one) => () => service.run(one, signal)),

@@ -77,6 +77,7 @@ export class ChatSocket {
   /** Never rejects. */
   async #run(id: string, request: unknown, signal: AbortSignal): Promise<void> {
     let seq = 0;
+    const release = this.#context.service.hold();
     const send = ({ type, ...fields }: SocketEvent) => this.#send({ type, id, seq: seq++, ...fields });
     try {
       const { service, settings } = this.#context;
@@ -121,6 +122,7 @@ export class ChatSocket {
       send({ type: 'error', ...failure.body });
     } finally {
       this.#running.delete(id);
+      release();
     }
   }
 

@@ -1,0 +1,16 @@
+/** A signal that aborts when a response is over, in whichever way: whatever still runs for it has no reader. */
+import type { FastifyReply } from 'fastify';
+import type { Service } from './service.js';
+
+/** Until then, a stopping server waits. */
+export function responseSignal(reply: FastifyReply, service: Service): AbortSignal {
+  const controller = new AbortController();
+  const release = service.hold();
+  const over = () => {
+    release();
+    controller.abort();
+  };
+  if (reply.raw.destroyed) over();
+  else reply.raw.once('close', over);
+  return controller.signal;
+}
