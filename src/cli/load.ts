@@ -35,18 +35,21 @@ export async function loadModel(settings: EngineSettings, name?: string): Promis
 /** One line on a terminal's standard error; nothing elsewhere. */
 class Progress {
   readonly #what: string;
+  /** The last reports may arrive after the model. */
+  #cleared = false;
 
   constructor(what: string) {
     this.#what = what;
   }
 
   show(done: number, total: number): void {
-    if (!process.stderr.isTTY) return;
+    if (this.#cleared || !process.stderr.isTTY) return;
     const percent = total === 0 ? 100 : Math.floor((100 * done) / total);
     process.stderr.write(`\r\x1b[Kloading ${this.#what}: ${percent}%`);
   }
 
   clear(): void {
+    this.#cleared = true;
     if (process.stderr.isTTY) process.stderr.write('\r\x1b[K');
   }
 }
