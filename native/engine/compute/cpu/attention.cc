@@ -60,24 +60,28 @@ Attention::Attention(const Kernels& kernels, ThreadPool& threads, const KvPool& 
       work_(threads.size()) {
   const size_t vectors = size_t{group_rows(group_)} * group_;
   for (Workspace& w : work_) {
-    w.q.resize(vectors * head_dim_);
+    w.q = Pages(vectors * head_dim_ * sizeof(bf16), "attention");
+    w.keys = Pages(chunk_keys * size_t{head_dim_} * sizeof(bf16), "attention");
+    w.scratch = Pages(chunk_scratch(vectors, head_dim_) * sizeof(bf16), "attention");
     w.visible.resize(vectors);
-    w.keys.resize(chunk_keys * size_t{head_dim_});
-    w.scratch.resize(chunk_scratch(vectors, head_dim_));
   }
 }
 
 void Attention::begin(std::span<const Sequence> sequences) {
-  const size_t member_floats = size_t{kv_heads_} * group_ * (head_dim_ + 2);
-  plan_.make(sequences, group_rows(group_), static_cast<uint32_t>(wave_bytes / (member_floats * sizeof(float))));
-  partials_.resize(std::max(partials_.size(), plan_.most_members() * member_floats));
+  const size_t member_bytes = size_t{kv_heads_} * group_ * head_dim_ * sizeof(float);
+  plan_.make(sequences, group_rows(group_), static_cast<uint32_t>(wave_bytes / member_bytes));
+  if (const size_t members = plan_.most_members(); members > capacity_) {
+    capacity_ = members + members / 2;
+    outs_ = Pages(capacity_ * member_bytes, "attention");
+    stats_ = Pages(capacity_ * kv_heads_ * group_ * 2 * sizeof(float), "attention");
+  }
 }
 
 Attention::Block Attention::block(const Wave& wave, const SpanItem& item, uint32_t head) {
   const size_t vectors = size_t{item.count} * group_;
   const size_t before = size_t{item.first - wave.first_member} * kv_heads_ * group_ + head * vectors;
-  float* out = partials_.data() + before * (head_dim_ + 2);
-  return {out, out + vectors * head_dim_, out + vectors * (head_dim_ + 1)};
+  float* max = stats_.as<float>() + before * 2;
+  return {outs_.as<float>() + before * head_dim_, max, max + vectors};
 }
 
 void Attention::run(uint32_t layer, const bf16* q, bf16* out) {
@@ -98,7 +102,7 @@ void Attention::run_item(const Wave& wave, const SpanItem& item, uint32_t layer,
   const size_t row_elements = size_t{group_} * head_dim_;
   uint32_t most = 0;
   for (uint32_t m = 0; m < item.count; ++m) {
-    std::memcpy(work.q.data() + m * row_elements, q + (size_t{members[m].row} * kv_heads_ + head) * row_elements,
+    std::memcpy(work.q.as<bf16>() + m * row_elements, q + (size_t{members[m].row} * kv_heads_ + head) * row_elements,
                 row_elements * sizeof(bf16));
     most = std::max(most, members[m].visible);
   }
@@ -136,22 +140,31 @@ void Attention::run_chunk(const SpanItem& item, uint32_t first, uint32_t end, ui
   for (uint32_t i = 0; i < keys; ++i) values[i] = pool_.value(layer, head, slots[i]);
   KeyPiece pieces[chunk_keys];
   uint32_t count = find_pieces(pool_, layer, head, {slots, keys}, pieces);
-  if (count > most_pieces) count = gather_pieces(pieces, count, head_dim_, work.keys.data());
+  if (count > most_pieces) count = gather_pieces(pieces, count, head_dim_, work.keys.as<bf16>());
 
   const size_t vector = size_t{first} * group_;
-  kernels_.attend({.head_dim = head_dim_,
-                   .vectors = (end - first) * group_,
-                   .q = work.q.data() + vector * head_dim_,
-                   .visible = work.visible.data() + vector,
-                   .pieces = pieces,
-                   .piece_count = count,
-                   .values = values,
-                   .keys = keys,
-                   .scale = scale_,
-                   .max = result.max + vector,
-                   .sum = result.sum + vector,
-                   .out = result.out + vector * head_dim_,
-                   .scratch = work.scratch.data()});
+  ChunkTask task{.head_dim = head_dim_,
+                 .vectors = (end - first) * group_,
+                 .q = work.q.as<bf16>() + vector * head_dim_,
+                 .visible = work.visible.data() + vector,
+                 .pieces = pieces,
+                 .piece_count = count,
+                 .values = values,
+                 .keys = keys,
+                 .next = {},
+                 .scale = scale_,
+                 .max = result.max + vector,
+                 .sum = result.sum + vector,
+                 .out = result.out + vector * head_dim_,
+                 .scratch = work.scratch.as<bf16>()};
+  if (chunk + 2 * chunk_keys <= widest->visible) {
+    plan_.slots(widest->sequence, chunk + chunk_keys, chunk_keys, slots);
+    // the last of each sixteen: the first may lie in a tile of this chunk
+    for (uint32_t n = 0; n < next_tiles; ++n) {
+      task.next[n] = pool_.keys(layer, head, slots[(n + 1) * tile_slots - 1] / tile_slots);
+    }
+  }
+  kernels_.attend(task);
 }
 
 void Attention::merge_row(const Wave& wave, const PlannedRow& row, uint32_t head, bf16* out) {

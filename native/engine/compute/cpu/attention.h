@@ -8,6 +8,7 @@
 #include "compute/cpu/attention_plan.h"
 #include "compute/cpu/kernels.h"
 #include "compute/cpu/kv_pool.h"
+#include "compute/cpu/pages.h"
 #include "compute/cpu/thread_pool.h"
 
 namespace npr::compute {
@@ -24,8 +25,10 @@ class Attention {
  private:
   // What one thread needs for one item.
   struct Workspace {
-    std::vector<bf16> q, keys, scratch;
-    std::vector<uint8_t> visible;
+    Pages q;                       // bf16 [group rows, group, head_dim]
+    Pages keys;                    // bf16, a chunk's scattered keys as tiles
+    Pages scratch;                 // bf16, the kernel's own
+    std::vector<uint8_t> visible;  // of each vector of q
   };
   // Partial results of one item and head.
   struct Block {
@@ -46,7 +49,8 @@ class Attention {
   const uint32_t kv_heads_, group_, head_dim_;  // group: query heads of one KV head
   const float scale_;
   AttentionPlan plan_;
-  std::vector<float> partials_;
+  Pages outs_, stats_;           // floats of the partial results
+  size_t capacity_ = 0;          // members that they hold
   std::vector<Workspace> work_;  // one a thread
 };
 

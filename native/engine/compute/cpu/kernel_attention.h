@@ -6,9 +6,28 @@ namespace {
 
 constexpr float infinity = __builtin_inff();
 
+// A step's line of each tile of the next chunk.
+struct NextKeys {
+  const ChunkTask& task;
+  void at(size_t i) const {
+#pragma GCC unroll 4
+    for (uint32_t n = 0; n < next_tiles; ++n) __builtin_prefetch(task.next[n] + i * 32, 0, 2);
+  }
+};
+
+// Two rows of the next chunk's values.
+struct NextValues {
+  const ChunkTask& task;
+  void at(size_t pair) const {
+    constexpr size_t pairs = tile_slots / 2;
+    const bf16* rows = task.next[pair / pairs] + (tile_slots + pair % pairs * 2) * size_t{task.head_dim};
+    for (uint32_t i = 0; i < 2 * task.head_dim; i += 32) __builtin_prefetch(rows + i, 0, 2);
+  }
+};
+
 // scores [R][64] = q . keys, unscaled. Keys that lie in a tile at other lanes than in the chunk are moved.
-template <int R>
-inline void scores_of(const ChunkTask& t, const bf16* q, float* scores) {
+template <int R, class Ahead>
+inline void scores_of(const ChunkTask& t, const bf16* q, float* scores, const Ahead& ahead) {
   for (uint32_t first = 0; first < t.piece_count; first += tile_vectors) {
     const KeyPiece* p = t.pieces + first;
     const uint32_t left = t.piece_count - first;
@@ -21,10 +40,10 @@ inline void scores_of(const ChunkTask& t, const bf16* q, float* scores) {
         in_place = in_place && p[i].lane == 0 && p[i].first == p[0].first + tile_slots * i;
       }
       if (in_place) {
-        return tile<R, V, 0>(q, t.head_dim, b, t.head_dim / 2, scores + p[0].first, chunk_keys, false);
+        return tile<R, V>(q, t.head_dim, b, t.head_dim / 2, scores + p[0].first, chunk_keys, false, ahead);
       }
       float lanes[R][16 * V];
-      tile<R, V, 0>(q, t.head_dim, b, t.head_dim / 2, lanes[0], 16 * V, false);
+      tile<R, V>(q, t.head_dim, b, t.head_dim / 2, lanes[0], 16 * V, false, ahead);
       for (int r = 0; r < R; ++r) {
         for (int i = 0; i < V; ++i) {
           __builtin_memcpy(scores + r * chunk_keys + p[i].first, lanes[r] + 16 * i + p[i].lane,
@@ -35,92 +54,114 @@ inline void scores_of(const ChunkTask& t, const bf16* q, float* scores) {
   }
 }
 
-// One vector's scores [64] to probabilities [64] relative to the running maximum; what was summed so far is rescaled.
-inline void softmax(float* scores, uint32_t visible, float scale, uint32_t head_dim, float& max, float& sum, float* out,
-                    bf16* probabilities) {
+// Scores [R][64] to probabilities relative to the running maxima; what was summed so far is rescaled.
+template <int R>
+inline void softmax(const ChunkTask& t, uint32_t first, float (*scores)[chunk_keys], bf16* probabilities) {
   constexpr int vectors = chunk_keys / 16;
-  for (uint32_t i = visible; i < chunk_keys; ++i) scores[i] = -infinity;
-  Vec s[vectors];
-  for (int i = 0; i < vectors; ++i) s[i] = load(scores + 16 * i) * set1(scale);
-  const float top = reduce_max(compute::max(compute::max(s[0], s[1]), compute::max(s[2], s[3])));
-  const float now = top > max ? top : max;
-  Vec p[vectors];
-  for (int i = 0; i < vectors; ++i) {
-    store_bf16(probabilities + 16 * i, exp(s[i] - set1(now)));
-    p[i] = load_bf16(probabilities + 16 * i);  // the weights sum to one as they are used, rounded
+  float now[16] = {}, shrink[16] = {};  // of the R vectors, as lanes
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+    for (uint32_t i = t.visible[first + r]; i < chunk_keys; ++i) scores[r][i] = -infinity;
+    Vec s[vectors];
+    for (int i = 0; i < vectors; ++i) {
+      s[i] = load(scores[r] + 16 * i) * set1(t.scale);
+      store(scores[r] + 16 * i, s[i]);
+    }
+    const float top = reduce_max(max(max(s[0], s[1]), max(s[2], s[3])));
+    shrink[r] = t.max[first + r];
+    now[r] = top > shrink[r] ? top : shrink[r];
   }
-  const float added = reduce_add((p[0] + p[1]) + (p[2] + p[3]));
-  if (now != max) {
-    const float shrink = exp(max - now);
-    sum *= shrink;
-    for (uint32_t i = 0; i < head_dim; i += 16) store(out + i, load(out + i) * set1(shrink));
-    max = now;
+  store(shrink, exp_negative(load(shrink) - load(now)));
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+    Vec p[vectors];
+    for (int i = 0; i < vectors; ++i) {
+      // the weights that are summed are those that are used, rounded
+      p[i] =
+          store_rounded(probabilities + r * chunk_keys + 16 * i, exp_negative(load(scores[r] + 16 * i) - set1(now[r])));
+    }
+    float& sum = t.sum[first + r];
+    sum = sum * shrink[r] + reduce_add((p[0] + p[1]) + (p[2] + p[3]));
   }
-  sum += added;
+  for (int r = 0; r < R; ++r) {
+    if (now[r] == t.max[first + r]) continue;  // times one
+    t.max[first + r] = now[r];
+    float* out = t.out + (first + r) * size_t{t.head_dim};
+    for (uint32_t i = 0; i < t.head_dim; i += 16) store(out + i, load(out + i) * set1(shrink[r]));
+  }
 }
 
-// out [rows, head_dim] += probabilities . values, over pairs of keys [first, first + pairs).
-inline void add_values(const bf16* probabilities, uint32_t rows, const bf16* values, uint32_t head_dim, uint32_t first,
-                       uint32_t pairs, float* out) {
-  for (uint32_t column = 0; column < head_dim;) {
-    const uint32_t vectors = (head_dim - column) / 16;
-    with_constant<tile_vectors>(static_cast<int>(vectors < tile_vectors ? vectors : tile_vectors), [&](auto v) {
-      constexpr int V = decltype(v)::value;
-      const Columns b{values + (first * size_t{head_dim} + column) * 2, 2 * size_t{head_dim}};
-      tile_rows_of<V>(probabilities + 2 * first, chunk_keys, rows, b, pairs, out + column, head_dim, true);
-      column += 16 * V;
+// Cuts a head into vectors: f(constant of how many, first column) for each cut.
+template <class F>
+inline void each_cut(uint32_t head_dim, const F& f) {
+  for (uint32_t column = 0; column < head_dim; column += 16 * tile_vectors) {
+    const uint32_t left = (head_dim - column) / 16;
+    with_constant<tile_vectors>(static_cast<int>(left < tile_vectors ? left : tile_vectors),
+                                [&](auto v) { f(v, column); });
+  }
+}
+
+// out += probabilities . values for vectors [first, end), which all see `seen` keys; values(column) is the tile's right
+// operand from there on. An odd last key is paired with zero, whatever its neighbour holds.
+template <class Values, class Ahead>
+inline void add_values(const ChunkTask& t, const bf16* probabilities, uint32_t first, uint32_t end,
+                       const Values& values, const Ahead& ahead) {
+  const uint32_t seen = t.visible[first];
+  each_cut(t.head_dim, [&](auto v, uint32_t column) {
+    each_tile(end - first, [&](auto r, uint32_t row, uint32_t, uint32_t) {
+      const uint32_t n = first + row;
+      tile<decltype(r)::value, decltype(v)::value>(probabilities + n * chunk_keys, chunk_keys, values(column), seen / 2,
+                                                   t.out + n * size_t{t.head_dim} + column, t.head_dim, true, ahead);
     });
-  }
-}
-
-// A vector that sees an odd number of keys pairs the last one with zero, whatever its neighbour holds.
-inline void add_last_value(const bf16* probabilities, const bf16* value, uint32_t head_dim, uint32_t key, float* out) {
-  static constexpr bf16 zeros[16] = {};
-  const bf16 pair[2] = {probabilities[key], 0};
-  for (uint32_t column = 0; column < head_dim; column += 16) {
-    bf16 pairs[32];
-    interleave(value + column, zeros, pairs);
-    tile<1, 1, 0>(pair, 0, Columns{pairs, 32}, 1, out + column, 0, true);
+  });
+  if (seen % 2 == 0) return;
+  static constexpr bf16 zeros[256] = {};  // head_dim is at most 256
+  const bf16* const last[2] = {t.values[seen - 1], zeros};
+  for (uint32_t n = first; n < end; ++n) {
+    const bf16 pair[2] = {probabilities[n * chunk_keys + seen - 1], 0};
+    each_cut(t.head_dim, [&](auto v, uint32_t column) {
+      tile<1, decltype(v)::value>(pair, 2, Rows{last, column}, 1, t.out + n * size_t{t.head_dim} + column, 0, true);
+    });
   }
 }
 
 void attend(const ChunkTask& t) {
   bf16* probabilities = t.scratch;                    // [vectors][64]
-  bf16* values = t.scratch + t.vectors * chunk_keys;  // [keys / 2][head_dim][2]
-  for (uint32_t first = 0; first < t.vectors; first += tile_rows) {
-    const uint32_t left = t.vectors - first;
-    with_constant<tile_rows>(static_cast<int>(left < tile_rows ? left : tile_rows), [&](auto r) {
-      constexpr int R = decltype(r)::value;
-      float scores[R][chunk_keys];
-      scores_of<R>(t, t.q + first * size_t{t.head_dim}, scores[0]);
-      for (uint32_t i = 0; i < R; ++i) {
-        const uint32_t n = first + i;
-        softmax(scores[i], t.visible[n], t.scale, t.head_dim, t.max[n], t.sum[n], t.out + n * size_t{t.head_dim},
-                probabilities + n * chunk_keys);
-      }
-    });
-  }
+  bf16* packed = t.scratch + t.vectors * chunk_keys;  // [keys / 2][head_dim][2]
+  const bool ahead = t.next[0] != nullptr;
+  each_tile(t.vectors, [&](auto r, uint32_t first, uint32_t, uint32_t) {
+    constexpr int R = decltype(r)::value;
+    float scores[R][chunk_keys];
+    const bf16* q = t.q + first * size_t{t.head_dim};
+    if (first == 0 && ahead) {
+      scores_of<R>(t, q, scores[0], NextKeys{t});
+    } else {
+      scores_of<R>(t, q, scores[0], Nothing{});
+    }
+    softmax<R>(t, first, scores, probabilities + first * chunk_keys);
+  });
 
-  const uint32_t pairs = t.keys / 2;  // whole ones
-  for (uint32_t i = 0; i < pairs; ++i) {
-    for (uint32_t column = 0; column < t.head_dim; column += 16) {
-      interleave(t.values[2 * i] + column, t.values[2 * i + 1] + column, values + (i * t.head_dim + column) * 2);
-    }
-  }
-  for (uint32_t first = 0; first < t.vectors;) {
-    // vectors that see the same keys go together
-    uint32_t end = first + 1;
-    while (end < t.vectors && t.visible[end] == t.visible[first]) ++end;
-    const uint32_t seen = t.visible[first];
-    float* out = t.out + first * size_t{t.head_dim};
-    add_values(probabilities + first * chunk_keys, end - first, values, t.head_dim, 0, seen / 2, out);
-    if (seen % 2) {
-      for (uint32_t n = first; n < end; ++n) {
-        add_last_value(probabilities + n * chunk_keys, t.values[seen - 1], t.head_dim, seen - 1,
-                       t.out + n * size_t{t.head_dim});
+  // Few vectors take the values as they lie; for more it pays to pair them up once.
+  const bool pack = t.vectors > 2 * tile_rows;
+  if (pack) {
+    for (uint32_t i = 0; i < t.keys / 2; ++i) {
+      if (ahead) NextValues{t}.at(i);
+      for (uint32_t column = 0; column < t.head_dim; column += 16) {
+        interleave(t.values[2 * i] + column, t.values[2 * i + 1] + column, packed + (i * t.head_dim + column) * 2);
       }
     }
-    first = end;
+  }
+  for (uint32_t first = 0, end; first < t.vectors; first = end) {
+    for (end = first + 1; end < t.vectors && t.visible[end] == t.visible[first];) ++end;
+    const auto columns = [&](uint32_t column) { return Columns{packed + column * 2, 2 * size_t{t.head_dim}}; };
+    const auto rows = [&](uint32_t column) { return Rows{t.values, column}; };
+    if (pack) {
+      add_values(t, probabilities, first, end, columns, Nothing{});
+    } else if (ahead) {
+      add_values(t, probabilities, first, end, rows, NextValues{t});
+    } else {
+      add_values(t, probabilities, first, end, rows, Nothing{});
+    }
   }
 }
 

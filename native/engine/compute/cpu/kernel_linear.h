@@ -12,28 +12,20 @@ constexpr size_t many_rows_steps = 96;
 
 // The block's rows; the memory behind `next` ([next_steps] of a panel) is prefetched evenly along the way.
 inline void linear_block(const LinearTask& t, size_t first, size_t steps, const bf16* next, size_t next_steps) {
-  const uint32_t tiles = (t.rows + tile_rows - 1) / tile_rows;
-  const size_t lines_a_step = (tile_vectors + tiles - 1) / tiles;
   const size_t next_lines = next ? next_steps * tile_vectors : 0;
   const Columns b{t.panel + first * 2 * panel_columns, 2 * panel_columns};
-  for (uint32_t n = 0, row = 0; n < tiles; ++n) {
-    const uint32_t rows = (t.rows - row + tiles - n - 1) / (tiles - n);
+  each_tile(t.rows, [&](auto r, uint32_t row, uint32_t index, uint32_t tiles) {
+    constexpr int R = decltype(r)::value;
     const bf16* a = t.x + row * size_t{t.k} + 2 * first;
     float* c = t.scratch + row * panel_columns;
-    const size_t line = n * lines_a_step * steps;
-    const char* ahead = reinterpret_cast<const char*>(next) + line * 64;
-    with_constant<tile_rows>(static_cast<int>(rows), [&](auto r) {
-      constexpr int R = decltype(r)::value;
-      if (line >= next_lines) {
-        tile<R, tile_vectors, 0>(a, t.k, b, steps, c, panel_columns, first != 0);
-      } else {
-        with_constant<tile_vectors>(static_cast<int>(lines_a_step), [&](auto lines) {
-          tile<R, tile_vectors, decltype(lines)::value>(a, t.k, b, steps, c, panel_columns, first != 0, ahead);
-        });
-      }
+    const size_t lines_a_step = (tile_vectors + tiles - 1) / tiles;
+    const size_t line = index * lines_a_step * steps;
+    if (line >= next_lines) return tile<R, tile_vectors>(a, t.k, b, steps, c, panel_columns, first != 0);
+    with_constant<tile_vectors>(static_cast<int>(lines_a_step), [&](auto lines) {
+      const Lines<decltype(lines)::value> ahead{reinterpret_cast<const char*>(next) + line * 64};
+      tile<R, tile_vectors>(a, t.k, b, steps, c, panel_columns, first != 0, ahead);
     });
-    row += rows;
-  }
+  });
 }
 
 inline void write_sums(const LinearTask& t) {

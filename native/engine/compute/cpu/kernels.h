@@ -37,6 +37,9 @@ struct KeyPiece {
   uint8_t lane, first, count;
 };
 
+// Key tiles that hold a chunk where its slots count up from a tile.
+constexpr uint32_t next_tiles = chunk_keys / tile_slots;
+
 // Folds one chunk of keys into the running softmax of `vectors` query vectors.
 struct ChunkTask {
   uint32_t head_dim, vectors;
@@ -46,6 +49,9 @@ struct ChunkTask {
   uint32_t piece_count;
   const bf16* const* values;  // [keys] rows of head_dim
   uint32_t keys;              // at most chunk_keys
+  // Tiles of the chunk that the caller will ask for next, to be prefetched, each followed by its values
+  // [tile_slots][head_dim]; or nulls.
+  const bf16* next[next_tiles];
   float scale;
   float* max;     // [vectors] -infinity at first
   float* sum;     // [vectors] 0 at first

@@ -36,15 +36,10 @@ inline Vec fma(Vec x, Vec y, Vec z) { return {_mm256_fmadd_ps(x.a, y.a, z.a), _m
 // y where either is NaN
 inline Vec max(Vec x, Vec y) { return {_mm256_max_ps(x.a, y.a), _mm256_max_ps(x.b, y.b)}; }
 inline Vec min(Vec x, Vec y) { return {_mm256_min_ps(x.a, y.a), _mm256_min_ps(x.b, y.b)}; }
-inline Vec round_nearest(Vec x) {
-  return {_mm256_round_ps(x.a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC),
-          _mm256_round_ps(x.b, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+inline __m256 low_bits_as_exponent(__m256 x) {
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(x), 23));
 }
-inline __m256 exp2_whole(__m256 x) {
-  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(x), _mm256_set1_epi32(127)), 23));
-}
-// 2^x for whole x in [-126, 127]
-inline Vec exp2_whole(Vec x) { return {exp2_whole(x.a), exp2_whole(x.b)}; }
+inline Vec low_bits_as_exponent(Vec x) { return {low_bits_as_exponent(x.a), low_bits_as_exponent(x.b)}; }
 // y, but 0 where x < limit
 inline Vec zero_below(Vec x, float limit, Vec y) {
   const __m256 l = _mm256_set1_ps(limit);
@@ -79,10 +74,14 @@ inline __m256i to_bf16(__m256 x) {
   const __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(x, x, _CMP_UNORD_Q));
   return _mm256_srli_epi32(_mm256_blendv_epi8(rounded, quiet, nan), 16);
 }
-inline void store_bf16(bf16* p, Vec x) {
-  const __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(to_bf16(x.a), to_bf16(x.b)), 0xd8);
+// Returns what was stored.
+inline Vec store_rounded(bf16* p, Vec x) {
+  const __m256i a = to_bf16(x.a), b = to_bf16(x.b);
+  const __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(a, b), 0xd8);
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), packed);
+  return {_mm256_castsi256_ps(_mm256_slli_epi32(a, 16)), _mm256_castsi256_ps(_mm256_slli_epi32(b, 16))};
 }
+inline void store_bf16(bf16* p, Vec x) { store_rounded(p, x); }
 
 inline __m256 even_half(__m256i pairs) { return _mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16)); }
 inline __m256 odd_half(__m256i pairs) {
@@ -103,7 +102,11 @@ inline Vec dot(Vec acc, const Pair& x, const Pairs& y) {
   return {_mm256_fmadd_ps(x.odd, y.odd_a, _mm256_fmadd_ps(x.even, y.even_a, acc.a)),
           _mm256_fmadd_ps(x.odd, y.odd_b, _mm256_fmadd_ps(x.even, y.even_b, acc.b))};
 }
-// out [16][2] = columns of x and y side by side
+// Columns of x and y side by side.
+inline Pairs load_interleaved(const bf16* x, const bf16* y) {
+  return {load_bf16x8(x), load_bf16x8(y), load_bf16x8(x + 8), load_bf16x8(y + 8)};
+}
+// out [16][2]
 inline void interleave(const bf16* x, const bf16* y, bf16* out) {
   for (int i = 0; i < 16; i += 8) {
     const __m128i a = _mm_loadu_si128(reinterpret_cast<const __m128i*>(x + i));

@@ -33,11 +33,8 @@ inline Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
 // b where either is NaN
 inline Vec max(Vec a, Vec b) { return {_mm512_max_ps(a.v, b.v)}; }
 inline Vec min(Vec a, Vec b) { return {_mm512_min_ps(a.v, b.v)}; }
-inline Vec round_nearest(Vec a) { return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
-// 2^a for whole a in [-126, 127]
-inline Vec exp2_whole(Vec a) {
-  return {
-      _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(a.v), _mm512_set1_epi32(127)), 23))};
+inline Vec low_bits_as_exponent(Vec a) {
+  return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(a.v), 23))};
 }
 // a, but 0 where x < limit
 inline Vec zero_below(Vec x, float limit, Vec a) {
@@ -65,9 +62,13 @@ inline Vec load_bf16(const bf16* p) {
   const __m256i v = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
   return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(v), 16))};
 }
-inline void store_bf16(bf16* p, Vec a) {
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(a.v)));
+// Returns what was stored.
+inline Vec store_rounded(bf16* p, Vec a) {
+  const auto v = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(a.v));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v);
+  return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(v), 16))};
 }
+inline void store_bf16(bf16* p, Vec a) { store_rounded(p, a); }
 
 inline Pairs load_pairs(const bf16* p) { return reinterpret_cast<__m512bh>(_mm512_loadu_si512(p)); }
 inline Pair broadcast(const bf16* p) {
@@ -76,11 +77,15 @@ inline Pair broadcast(const bf16* p) {
   return reinterpret_cast<__m512bh>(_mm512_set1_epi32(pair));
 }
 inline Vec dot(Vec acc, Pair a, Pairs b) { return {_mm512_dpbf16_ps(acc.v, a, b)}; }
-// out [16][2] = columns of a and b side by side
-inline void interleave(const bf16* a, const bf16* b, bf16* out) {
+// Columns of a and b side by side.
+inline Pairs load_interleaved(const bf16* a, const bf16* b) {
   const __m512i low = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(a)));
   const __m512i high = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(b)));
-  _mm512_storeu_si512(out, _mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
+  return reinterpret_cast<__m512bh>(_mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
+}
+// out [16][2]
+inline void interleave(const bf16* a, const bf16* b, bf16* out) {
+  _mm512_storeu_si512(out, reinterpret_cast<__m512i>(load_interleaved(a, b)));
 }
 
 }  // namespace

@@ -66,13 +66,8 @@ inline Vec max(const Vec& a, const Vec& b) {
 inline Vec min(const Vec& a, const Vec& b) {
   return lanes([&](int i) { return a.v[i] < b.v[i] ? a.v[i] : b.v[i]; });
 }
-// Adding 1.5 * 2^23 leaves a whole number in the mantissa; for |a| < 2^22.
-inline Vec round_nearest(const Vec& a) {
-  return lanes([&](int i) { return (a.v[i] + 12582912.0f) - 12582912.0f; });
-}
-// 2^a for whole a in [-126, 127]; anything for a NaN, which the caller's product keeps.
-inline Vec exp2_whole(const Vec& a) {
-  return lanes([&](int i) { return from_bits((to_bits(a.v[i] + 12582912.0f) + 127) << 23); });
+inline Vec low_bits_as_exponent(const Vec& a) {
+  return lanes([&](int i) { return from_bits(to_bits(a.v[i]) << 23); });
 }
 // a, but 0 where x < limit
 inline Vec zero_below(const Vec& x, float limit, const Vec& a) {
@@ -106,6 +101,12 @@ inline void store_bf16(bf16* p, const Vec& a) {
   }
 }
 
+// Returns what was stored.
+inline Vec store_rounded(bf16* p, const Vec& a) {
+  store_bf16(p, a);
+  return load_bf16(p);
+}
+
 inline Pairs load_pairs(const bf16* p) {
   return {lanes([&](int i) { return from_bits(uint32_t{p[2 * i]} << 16); }),
           lanes([&](int i) { return from_bits(uint32_t{p[2 * i + 1]} << 16); })};
@@ -114,7 +115,9 @@ inline Pair broadcast(const bf16* p) { return {from_bits(uint32_t{p[0]} << 16), 
 inline Vec dot(const Vec& acc, const Pair& a, const Pairs& b) {
   return lanes([&](int i) { return acc.v[i] + a.even * b.even.v[i] + a.odd * b.odd.v[i]; });
 }
-// out [16][2] = columns of a and b side by side
+// Columns of a and b side by side.
+inline Pairs load_interleaved(const bf16* a, const bf16* b) { return {load_bf16(a), load_bf16(b)}; }
+// out [16][2]
 inline void interleave(const bf16* a, const bf16* b, bf16* out) {
   for (int i = 0; i < 16; ++i) {
     out[2 * i] = a[i];
