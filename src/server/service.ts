@@ -1,4 +1,5 @@
 /** The life of the model behind the server: loading, ready, draining; and every request that runs on it. */
+import { setMaxListeners } from 'node:events';
 import type { EngineEvent, EngineRequest } from '../engine/types.js';
 import { ApiError } from './errors.js';
 import { Metrics } from './metrics.js';
@@ -15,10 +16,17 @@ export class Service {
   #model: ServedModel | undefined;
   #active = 0;
   #idle: (() => void) | undefined;
-  /** Aborted when the time to drain is over. */
-  readonly #shutdown = new AbortController();
+  /** Of the requests that run. */
+  readonly #cancels = new Set<() => void>();
+  /** The time to drain is over. */
+  #cut = false;
   /** Aborted when no request runs any more. */
   readonly #drained = new AbortController();
+
+  constructor() {
+    // Every WebSocket listens.
+    setMaxListeners(0, this.#drained.signal);
+  }
 
   get state(): State {
     return this.#state;
@@ -63,11 +71,16 @@ export class Service {
   async *run(request: EngineRequest, signal: AbortSignal): AsyncGenerator<EngineEvent[]> {
     const watch = this.metrics.watch();
     const { engine } = this.model;
+    const controller = new AbortController();
+    const cancel = () => controller.abort();
+    if (signal.aborted) cancel();
+    signal.addEventListener('abort', cancel);
+    this.#cancels.add(cancel);
     try {
-      for await (const events of engine.submit(request, AbortSignal.any([signal, this.#shutdown.signal]))) {
+      for await (const events of engine.submit(request, controller.signal)) {
         watch.step(events);
         if (events.some((event) => event.type === 'choice_finished' && event.reason === 'cancelled')) {
-          throw this.#shutdown.signal.aborted
+          throw this.#cut
             ? new ApiError('draining', 'the server shut down before the end')
             : new ApiError('cancelled', 'the request was cancelled');
         }
@@ -75,6 +88,8 @@ export class Service {
       }
     } finally {
       watch.end();
+      this.#cancels.delete(cancel);
+      signal.removeEventListener('abort', cancel);
     }
   }
 
@@ -82,7 +97,8 @@ export class Service {
   async drain(seconds: number): Promise<void> {
     this.#state = 'draining';
     if (!(await this.#empty(seconds * 1000))) {
-      this.#shutdown.abort();
+      this.#cut = true;
+      for (const cancel of this.#cancels) cancel();
       await this.#empty(graceMs);
     }
     this.#drained.abort();

@@ -33,6 +33,7 @@ export async function sendEvents(
   } catch (error) {
     const failure = toApiError(error);
     if (failure.code === 'slow_reader') options.onSlowReader();
+    if (failure.code === 'internal_error') reply.log.error(error);
     writer.fail(failure);
   } finally {
     // Where sending the first frame threw, the loop that would have ended the generator was never entered.

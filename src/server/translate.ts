@@ -160,7 +160,7 @@ function parallelOptions(
 
 /**
  * The tokens that each sample may have: what is asked for, or all that fits. Branches share positions, so under
- * `parallel` only the KV cache bounds what may be asked for.
+ * `parallel` only the engine can tell how much of the context a prompt takes and a response will; it keeps within it.
  */
 function grant(
   model: ServedModel,
@@ -174,7 +174,7 @@ function grant(
   const inContext = maxPositions - prompt;
   const inPool = Math.floor((slots - prompt) / n);
   const ofPrompt = `the prompt is ${prompt} tokens long`;
-  if (inContext < least) {
+  if (inContext < least && !parallel) {
     const message = `${ofPrompt}; the model's limit is ${maxPositions} tokens, prompt and response together`;
     throw new ApiError('context_length_exceeded', message);
   }
@@ -183,10 +183,9 @@ function grant(
     throw new ApiError(
       'kv_cache_exceeded',
       `${ofPrompt}; the KV cache holds ${slots} tokens, and a response needs at least one${samples}`,
-      null,
     );
   }
-  if (asked === undefined) return Math.min(inContext, inPool);
+  if (asked === undefined) return inContext < 1 ? inPool : Math.min(inContext, inPool);
   if (asked > inPool) {
     const message = `${ofPrompt} and max_tokens is ${asked}${samples}; the KV cache holds ${slots} tokens, so max_tokens may be at most ${inPool}`;
     throw new ApiError('kv_cache_exceeded', message, 'max_tokens');

@@ -80,7 +80,7 @@ describe.each(['/v1/chat/completions', '/v1/completions'])('bodies for %s', (pat
     const { slots } = engine.stats();
     expect(slots.free + slots.cached).toBe(slots.total);
     await engine.checkIntegrity();
-  }, 120_000);
+  });
 });
 
 /** Few tokens each: this is about bodies, not about text. */

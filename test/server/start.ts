@@ -1,6 +1,7 @@
 /** Servers for tests: the true application and tokenizer over a scripted engine, on a free port. */
 import type { AddressInfo } from 'node:net';
 import OpenAI from 'openai';
+import { vi } from 'vitest';
 import { bundledModel } from '../../src/config/paths.js';
 import { resolveSettings } from '../../src/config/resolve.js';
 import { ServeSettings } from '../../src/config/settings.js';
@@ -9,6 +10,9 @@ import { createApp } from '../../src/server/app.js';
 import { ServedModel } from '../../src/server/model.js';
 import { Service } from '../../src/server/service.js';
 import { Tokenizer } from '../../src/tokenizer/tokenizer.js';
+
+// Limits only for what hangs: a busy machine takes its time.
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 export async function startServer(engine: Engine, given: Partial<ServeSettings> = {}) {
   const server = await startLoading(given);
@@ -63,9 +67,9 @@ export function engineOptions(given: Partial<LoadOptions> = {}): LoadOptions {
 
 export type TestServer = Awaited<ReturnType<typeof startServer>>;
 
-/** Waits until `check` holds; fails after 5 s. */
+/** Waits until `check` holds; fails after a minute. */
 export async function until(check: () => boolean): Promise<void> {
-  const end = Date.now() + 5000;
+  const end = Date.now() + 60_000;
   while (!check()) {
     if (Date.now() > end) throw new Error(`still not: ${check}`);
     await new Promise((resolve) => setTimeout(resolve, 5));

@@ -12,8 +12,8 @@ export function parallelSocket(app: FastifyInstance, context: Context): void {
     handler: async () => {
       throw new ApiError('upgrade_required', 'this is a WebSocket; connect with an Upgrade header');
     },
-    wsHandler: (socket) => {
-      new ChatSocket(socket, context);
+    wsHandler: (socket, request) => {
+      new ChatSocket(socket, context, request.log);
     },
   });
 }

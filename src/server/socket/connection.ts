@@ -1,5 +1,6 @@
 /** One WebSocket: frames in, the events of its requests out. */
 import type { WebSocket } from '@fastify/websocket';
+import type { FastifyBaseLogger } from 'fastify';
 import type { EngineTimings } from '../../engine/types.js';
 import type { Context } from '../context.js';
 import { ApiError, toApiError } from '../errors.js';
@@ -22,11 +23,13 @@ const slowReader = 4008;
 export class ChatSocket {
   readonly #socket: WebSocket;
   readonly #context: Context;
+  readonly #log: FastifyBaseLogger;
   readonly #running = new Map<string, AbortController>();
 
-  constructor(socket: WebSocket, context: Context) {
+  constructor(socket: WebSocket, context: Context, log: FastifyBaseLogger) {
     this.#socket = socket;
     this.#context = context;
+    this.#log = log;
     socket.on('message', (data, isBinary) => this.#receive(String(data), isBinary));
     const leave = () => socket.close(goingAway, 'the server is shutting down');
     const { drained } = context.service;
@@ -119,6 +122,7 @@ export class ChatSocket {
       const failure = signal.aborted
         ? new ApiError('cancelled', 'the request was cancelled')
         : toApiError(error);
+      if (failure.code === 'internal_error') this.#log.error(error);
       send({ type: 'error', ...failure.body });
     } finally {
       this.#running.delete(id);
