@@ -41,6 +41,8 @@ export async function generate(prompt: string | undefined, sources: Sources): Pr
       output.push(events);
     }
     output.end();
+    // As a shell reports a program that an interrupt ended.
+    if (interrupt.signal.aborted) process.exitCode = 130;
   } finally {
     await model.engine.close();
   }

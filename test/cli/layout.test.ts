@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { BranchView } from '../../src/cli/branch_view.js';
 import { cells, columns, printable, wrap } from '../../src/cli/layout.js';
-import { parallel, sequential } from '../server/double.js';
+import type { EngineEvent } from '../../src/engine/types.js';
+import { delta, parallel, sequential } from '../server/double.js';
 
 describe('wrap', () => {
   it('breaks between words, and within those that are too long', () => {
@@ -103,6 +104,33 @@ describe('the branch view', () => {
       '2',
       '',
     ]);
+  });
+
+  it('shows nested branches inside the column they belong to', () => {
+    const terminal = new Terminal(60);
+    const view = new BranchView(terminal);
+    const open = (branch: number, number: string): EngineEvent => ({
+      type: 'block_opened',
+      choice: 0,
+      branch,
+      block: 0,
+      plans: [{ number, text: `plan ${number}` }],
+    });
+    const create = (branch: number, parent: number, number: string): EngineEvent => ({
+      type: 'branch_created',
+      choice: 0,
+      branch,
+      parent,
+      block: 0,
+      index: 0,
+      number,
+    });
+    view.push([open(0, '1'), create(1, 0, '1'), delta('outer ', { branch: 1 })]);
+    view.push([open(1, '1.1'), create(2, 1, '1.1'), delta('inner ', { branch: 2 })]);
+    view.push([{ type: 'block_joined', choice: 0, branch: 1, block: 0 }, delta('rest', { branch: 1 })]);
+    view.push([{ type: 'block_joined', choice: 0, branch: 0, block: 0 }, delta('after')]);
+    view.end();
+    expect(terminal.lines.slice(2)).toEqual(['outer inner rest', 'after', '']);
   });
 
   it('shows a sequential answer as running text', async () => {

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import OpenAI from 'openai';
 import type { Static } from 'typebox';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import WebSocket from 'ws';
 import { bundledModel } from '../../src/config/paths.js';
 import { loadEngine } from '../../src/engine/engine.js';
 import type { Engine } from '../../src/engine/types.js';
@@ -304,6 +305,39 @@ it('tells live branches beside a completion in flat order', async () => {
   expect(live.findIndex((one) => one.branch === 3)).toBeLessThan(
     live.findLastIndex((one) => one.branch === 1),
   );
+});
+
+it('tells a WebSocket every branch as the answer has it', async () => {
+  const socket = new WebSocket(`${server.url.replace('http', 'ws')}/v1/parallel`);
+  const events: Record<string, unknown>[] = [];
+  socket.on('message', (data) => events.push(JSON.parse(String(data))));
+  await new Promise((resolve) => socket.once('open', resolve));
+  const messages = [{ role: 'user', content: 'Compute 12*3 + 45*2 - 7*8.' }];
+  const request = { messages, parallel: true, temperature: 0 };
+  socket.send(JSON.stringify({ type: 'chat.completion.create', id: 'a', request }));
+  await until(() => events.at(-1)?.type === 'completion.completed');
+  socket.close();
+  const { choices, usage, timings } = events.at(-1) as unknown as Chat & { timings: { total_ms: number } };
+  const [block] = choices[0]?.message.parallel?.segments ?? [];
+  const branches = block?.type === 'block' ? (block.branches ?? []) : [];
+  expect(branches).toHaveLength(3);
+  for (const [i, branch] of branches.entries()) {
+    const own = events.filter((event) => event.branch === i + 1);
+    const text = own.filter((event) => event.type === 'branch.delta').map((event) => event.text);
+    expect(text.join('')).toBe(`<step>${branch.text}</step>\n`);
+    expect(own[0]).toMatchObject({ type: 'branch.created', parent: 0, number: branch.number });
+    expect(own.at(-1)).toMatchObject({
+      type: 'branch.completed',
+      tokens: branch.tokens,
+      finish_reason: branch.finish_reason,
+    });
+  }
+  // Side by side: the last branch has begun before the first has ended.
+  const at = (type: string, branch: number) =>
+    events.findIndex((event) => event.type === type && event.branch === branch);
+  expect(at('branch.delta', 3)).toBeLessThan(at('branch.completed', 1));
+  expect(usage.parallel?.branches).toBe(3);
+  expect(timings.total_ms).toBeGreaterThan(0);
 });
 
 describe('under load', () => {
