@@ -63,7 +63,7 @@ void Choice::accept(Branch& branch, const sample::Sampled& sampled, Events& out)
     tag = Tag::none;
   }
   const bool was_inside = inside_block(branch);
-  put(branch, sampled.token, tag != Tag::none, false);
+  put(branch, sampled.token, parallel() && tag != Tag::none, false);
   --branch.left;
   branch.machine.apply(tag);
   const bool inside = was_inside || inside_block(branch);
