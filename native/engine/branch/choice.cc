@@ -69,7 +69,6 @@ void Choice::accept(Branch& branch, const sample::Sampled& sampled, Events& out)
   const bool inside = was_inside || inside_block(branch);
   const bool stop_token = !inside && holds(request_.stop_token_ids, sampled.token);
   switch_channel(branch, inside ? Channel::block : Channel::content, out);
-  if (finished_) return;
   report(branch, {&sampled.token, 1}, false, &sampled, !stop_token, out);
   if (stop_token) return finish(FinishReason::stop, out, sampled.token);
   if (branch.text.stopped() >= 0) return finish(FinishReason::stop, out, -1, branch.text.stopped());
@@ -314,7 +313,7 @@ void Choice::switch_channel(Branch& branch, Channel channel, Events& out) {
   if (branch.channel == channel) return;
   flush(branch, out);
   // A character cut short by the tag reads U+FFFD, and that may be what a stop string waits for.
-  if (branch.text.stopped() >= 0) return finish(FinishReason::stop, out, -1, branch.text.stopped());
+  if (branch.text.stopped() >= 0) return;
   branch.channel = channel;
   branch.text = text::TextStream(channel == Channel::content ? stops_ : no_stops());
 }
