@@ -39,6 +39,13 @@ uint32_t guideline_cost(const Lexicon& lexicon, const Branch& branch) {
   return to_fork + forced_tokens(lexicon, numbers) + static_cast<uint32_t>(numbers.size()) + 1;
 }
 
+uint32_t number_cost(const Lexicon& lexicon, const Branch& branch) {
+  const auto& plans = branch.guideline.plans;
+  if (!may_become_number(plans.back())) return 0;
+  const uint32_t number = lexicon.number_tokens(plans.back()) + lexicon.longest_number_end();
+  return number - std::min(number, lexicon.number_tokens(std::to_string(plans.size())));
+}
+
 uint32_t plan_cost(const Lexicon& lexicon, const Branch& branch) {
   const auto ordinal = std::to_string(branch.guideline.plans.size() + 1);
   // <plan>, a token of text, </plan>; then its branch: head, a token, </step>, newline.

@@ -26,6 +26,8 @@ uint32_t room(const Branch& branch);
 // Tokens that an open guideline needs until its block's takeaway is closed, each branch adding one; the branch's state
 // is guideline or plan.
 uint32_t guideline_cost(const Lexicon& lexicon, const Branch& branch);
+// Tokens that a colon adds to guideline_cost() at most, by making a number of the open plan's text.
+uint32_t number_cost(const Lexicon& lexicon, const Branch& branch);
 // Tokens of the smallest block, <guideline> included.
 uint32_t smallest_block(const Lexicon& lexicon);
 // Tokens that one more plan adds to guideline_cost() at least.

@@ -15,6 +15,10 @@ Lexicon::Lexicon(text::Vocabulary vocabulary) : vocabulary_(std::move(vocabulary
     const auto bytes = vocabulary_.token(static_cast<int32_t>(id));
     if (!bytes.empty() && bytes.find_first_not_of(spaces) == bytes.npos)
       whitespace_.push_back(static_cast<int32_t>(id));
+    const size_t colon = bytes.find(':');
+    if (colon == bytes.npos || !may_become_number(bytes.substr(0, colon))) continue;
+    number_ends_.push_back(static_cast<int32_t>(id));
+    longest_number_end_ = std::max(longest_number_end_, number_tokens(bytes.substr(0, colon)));
   }
   if (!has_tags()) return;
   for (size_t i = 0; i < only_.size(); ++i) {
@@ -30,8 +34,6 @@ Lexicon::Lexicon(text::Vocabulary vocabulary) : vocabulary_(std::move(vocabulary
 
 bool Lexicon::ends(int32_t token) const { return std::ranges::find(end_tokens(), token) != end_tokens().end(); }
 
-bool Lexicon::is_whitespace(int32_t token) const { return std::ranges::binary_search(whitespace_, token); }
-
 std::vector<int32_t> Lexicon::head(std::string_view number) const {
   std::vector<int32_t> out{token(Tag::step)};
   const auto put = [&](const std::vector<int32_t>& piece) { out.insert(out.end(), piece.begin(), piece.end()); };
@@ -39,6 +41,19 @@ std::vector<int32_t> Lexicon::head(std::string_view number) const {
   for (const char c : number) put(c == '.' ? vocabulary_.dot : vocabulary_.digits[static_cast<size_t>(c - '0')]);
   put(vocabulary_.colon);
   return out;
+}
+
+uint32_t Lexicon::number_tokens(std::string_view text) const {
+  size_t total = 0;
+  for (const char c : text) {
+    if (c == '.') total += vocabulary_.dot.size();
+    if (is_digit(c)) total += vocabulary_.digits[static_cast<size_t>(c - '0')].size();
+  }
+  return static_cast<uint32_t>(total);
+}
+
+bool may_become_number(std::string_view text) {
+  return std::ranges::all_of(text, [](char c) { return c == '.' || is_digit(c) || spaces.find(c) != spaces.npos; });
 }
 
 std::string plan_number(std::string_view text, uint32_t ordinal) {

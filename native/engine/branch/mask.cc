@@ -40,13 +40,17 @@ void Choice::constrain(const Branch& branch, sample::TokenMask& mask) const {
       if (branch.guideline.spaces < max_spaces && left > needed) mask.allow(lexicon_.whitespace());
       return;
     }
-    case State::plan:
-      if (left > guideline_cost(lexicon_, branch)) {
-        mask.forbid(lexicon_.tags_except(Tag::plan_end));
-      } else {
+    case State::plan: {
+      const uint32_t cost = guideline_cost(lexicon_, branch);
+      if (left <= cost) {
         mask.allow(lexicon_.only(Tag::plan_end));
+        return;
       }
+      mask.forbid(lexicon_.tags_except(Tag::plan_end));
+      // A long number makes a long head, which may not fit any more.
+      if (left <= cost + number_cost(lexicon_, branch)) mask.forbid(lexicon_.number_ends());
       return;
+    }
     case State::takeaway:
       // A trunk may end in its takeaway; a branch has to come back to its step.
       if (!branch.is_trunk() && left <= 1) {
