@@ -62,7 +62,7 @@ Attention::Attention(const Kernels& kernels, ThreadPool& threads, const KvPool& 
   for (Workspace& w : work_) {
     w.q = Pages(vectors * head_dim_ * sizeof(bf16), "attention");
     w.keys = Pages(chunk_keys * size_t{head_dim_} * sizeof(bf16), "attention");
-    w.scratch = Pages(chunk_scratch(vectors, head_dim_) * sizeof(bf16), "attention");
+    w.probabilities = Pages(vectors * chunk_keys * sizeof(bf16), "attention");
     w.visible.resize(vectors);
   }
 }
@@ -156,7 +156,7 @@ void Attention::run_chunk(const SpanItem& item, uint32_t first, uint32_t end, ui
                  .max = result.max + vector,
                  .sum = result.sum + vector,
                  .out = result.out + vector * head_dim_,
-                 .scratch = work.scratch.as<bf16>()};
+                 .probabilities = work.probabilities.as<bf16>()};
   if (chunk + 2 * chunk_keys <= widest->visible) {
     plan_.slots(widest->sequence, chunk + chunk_keys, chunk_keys, slots);
     // the last of each sixteen: the first may lie in a tile of this chunk

@@ -27,7 +27,7 @@ class Attention {
   struct Workspace {
     Pages q;                       // bf16 [group rows, group, head_dim]
     Pages keys;                    // bf16, a chunk's scattered keys as tiles
-    Pages scratch;                 // bf16, the kernel's own
+    Pages probabilities;           // bf16 [group rows, group, chunk_keys]
     std::vector<uint8_t> visible;  // of each vector of q
   };
   // Partial results of one item and head.

@@ -142,9 +142,9 @@ void AttentionPlan::slots(uint32_t sequence, uint32_t first, uint32_t count, Slo
   const Place* begin = places_.data() + first_place_[sequence];
   const Place* end = places_.data() + first_place_[sequence + 1];
   const Place* at = std::upper_bound(begin, end, first, [](uint32_t key, const Place& p) { return key < p.start; }) - 1;
-  for (uint32_t i = 0; i < count; ++i) {
-    if (at + 1 < end && first + i == at[1].start) ++at;
-    out[i] = at->slot + (first + i - at->start);
+  for (uint32_t i = 0; i < count; ++at) {
+    const uint32_t last = at + 1 < end ? std::min(count, at[1].start - first) : count;
+    for (const Slot slot = at->slot - at->start + first; i < last; ++i) out[i] = slot + i;
   }
 }
 

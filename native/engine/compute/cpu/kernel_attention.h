@@ -6,28 +6,35 @@ namespace {
 
 constexpr float infinity = __builtin_inff();
 
-// A step's line of each tile of the next chunk.
-struct NextKeys {
-  const ChunkTask& task;
-  void at(size_t i) const {
-#pragma GCC unroll 4
-    for (uint32_t n = 0; n < next_tiles; ++n) __builtin_prefetch(task.next[n] + i * 32, 0, 2);
+// Fetches the tiles of the next chunk, a few lines at each step of the tiles that work on this one.
+class NextChunk {
+ public:
+  explicit NextChunk(const ChunkTask& t) : task_(t) {
+    if (!t.next[0]) return;
+    const uint32_t tiles = (t.vectors + tile_rows - 1) / tile_rows;
+    const uint32_t cuts = (t.head_dim + 16 * tile_vectors - 1) / (16 * tile_vectors);
+    const uint32_t score_steps = t.head_dim / 2 * (chunk_keys / 16 / tile_vectors), value_steps = cuts * chunk_keys / 2;
+    const uint32_t steps = tiles * (score_steps + value_steps);
+    lines_ = (next_tiles * t.head_dim + steps - 1) / steps;
   }
-};
+  void at(size_t) {
+    for (uint32_t n = 0; n < lines_; ++n) {
+      __builtin_prefetch(task_.next[tile_] + line_ * 32, 0, 2);
+      if (++line_ < task_.head_dim) continue;  // keys and values, 32 slots' worth: a line for each element of a head
+      line_ = 0;
+      if (++tile_ == next_tiles) lines_ = 0;
+    }
+  }
 
-// Two rows of the next chunk's values.
-struct NextValues {
-  const ChunkTask& task;
-  void at(size_t pair) const {
-    constexpr size_t pairs = tile_slots / 2;
-    const bf16* rows = task.next[pair / pairs] + (tile_slots + pair % pairs * 2) * size_t{task.head_dim};
-    for (uint32_t i = 0; i < 2 * task.head_dim; i += 32) __builtin_prefetch(rows + i, 0, 2);
-  }
+ private:
+  const ChunkTask& task_;
+  uint32_t lines_ = 0;  // a step
+  uint32_t tile_ = 0, line_ = 0;
 };
 
 // scores [R][64] = q . keys, unscaled. Keys that lie in a tile at other lanes than in the chunk are moved.
-template <int R, class Ahead>
-inline void scores_of(const ChunkTask& t, const bf16* q, float* scores, const Ahead& ahead) {
+template <int R>
+inline void scores_of(const ChunkTask& t, const bf16* q, float* scores, NextChunk& ahead) {
   for (uint32_t first = 0; first < t.piece_count; first += tile_vectors) {
     const KeyPiece* p = t.pieces + first;
     const uint32_t left = t.piece_count - first;
@@ -56,7 +63,7 @@ inline void scores_of(const ChunkTask& t, const bf16* q, float* scores, const Ah
 
 // Scores [R][64] to probabilities relative to the running maxima; what was summed so far is rescaled.
 template <int R>
-inline void softmax(const ChunkTask& t, uint32_t first, float (*scores)[chunk_keys], bf16* probabilities) {
+inline void softmax(const ChunkTask& t, uint32_t first, float (*scores)[chunk_keys]) {
   constexpr int vectors = chunk_keys / 16;
   float now[16] = {}, shrink[16] = {};  // of the R vectors, as lanes
 #pragma GCC unroll 8
@@ -72,6 +79,7 @@ inline void softmax(const ChunkTask& t, uint32_t first, float (*scores)[chunk_ke
     now[r] = top > shrink[r] ? top : shrink[r];
   }
   store(shrink, exp_negative(load(shrink) - load(now)));
+  bf16* probabilities = t.probabilities + first * chunk_keys;
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
     Vec p[vectors];
@@ -101,24 +109,23 @@ inline void each_cut(uint32_t head_dim, const F& f) {
   }
 }
 
-// out += probabilities . values for vectors [first, end), which all see `seen` keys; values(column) is the tile's right
-// operand from there on. An odd last key is paired with zero, whatever its neighbour holds.
-template <class Values, class Ahead>
-inline void add_values(const ChunkTask& t, const bf16* probabilities, uint32_t first, uint32_t end,
-                       const Values& values, const Ahead& ahead) {
+// out += probabilities . values for vectors [first, end), which all see the same number of keys. An odd last key is
+// paired with zero, whatever its neighbour holds.
+inline void add_values(const ChunkTask& t, uint32_t first, uint32_t end, NextChunk& ahead) {
   const uint32_t seen = t.visible[first];
   each_cut(t.head_dim, [&](auto v, uint32_t column) {
     each_tile(end - first, [&](auto r, uint32_t row, uint32_t, uint32_t) {
-      const uint32_t n = first + row;
-      tile<decltype(r)::value, decltype(v)::value>(probabilities + n * chunk_keys, chunk_keys, values(column), seen / 2,
-                                                   t.out + n * size_t{t.head_dim} + column, t.head_dim, true, ahead);
+      constexpr int R = decltype(r)::value, V = decltype(v)::value;
+      const bf16* probabilities = t.probabilities + (first + row) * chunk_keys;
+      float* out = t.out + (first + row) * size_t{t.head_dim} + column;
+      tile<R, V>(probabilities, chunk_keys, Rows{t.values, column}, seen / 2, out, t.head_dim, true, ahead);
     });
   });
   if (seen % 2 == 0) return;
   static constexpr bf16 zeros[256] = {};  // head_dim is at most 256
   const bf16* const last[2] = {t.values[seen - 1], zeros};
   for (uint32_t n = first; n < end; ++n) {
-    const bf16 pair[2] = {probabilities[n * chunk_keys + seen - 1], 0};
+    const bf16 pair[2] = {t.probabilities[n * chunk_keys + seen - 1], 0};
     each_cut(t.head_dim, [&](auto v, uint32_t column) {
       tile<1, decltype(v)::value>(pair, 2, Rows{last, column}, 1, t.out + n * size_t{t.head_dim} + column, 0, true);
     });
@@ -126,42 +133,17 @@ inline void add_values(const ChunkTask& t, const bf16* probabilities, uint32_t f
 }
 
 void attend(const ChunkTask& t) {
-  bf16* probabilities = t.scratch;                    // [vectors][64]
-  bf16* packed = t.scratch + t.vectors * chunk_keys;  // [keys / 2][head_dim][2]
-  const bool ahead = t.next[0] != nullptr;
+  NextChunk ahead(t);
   each_tile(t.vectors, [&](auto r, uint32_t first, uint32_t, uint32_t) {
     constexpr int R = decltype(r)::value;
     float scores[R][chunk_keys];
     const bf16* q = t.q + first * size_t{t.head_dim};
-    if (first == 0 && ahead) {
-      scores_of<R>(t, q, scores[0], NextKeys{t});
-    } else {
-      scores_of<R>(t, q, scores[0], Nothing{});
-    }
-    softmax<R>(t, first, scores, probabilities + first * chunk_keys);
+    scores_of<R>(t, q, scores[0], ahead);
+    softmax<R>(t, first, scores);
   });
-
-  // Few vectors take the values as they lie; for more it pays to pair them up once.
-  const bool pack = t.vectors > 2 * tile_rows;
-  if (pack) {
-    for (uint32_t i = 0; i < t.keys / 2; ++i) {
-      if (ahead) NextValues{t}.at(i);
-      for (uint32_t column = 0; column < t.head_dim; column += 16) {
-        interleave(t.values[2 * i] + column, t.values[2 * i + 1] + column, packed + (i * t.head_dim + column) * 2);
-      }
-    }
-  }
   for (uint32_t first = 0, end; first < t.vectors; first = end) {
     for (end = first + 1; end < t.vectors && t.visible[end] == t.visible[first];) ++end;
-    const auto columns = [&](uint32_t column) { return Columns{packed + column * 2, 2 * size_t{t.head_dim}}; };
-    const auto rows = [&](uint32_t column) { return Rows{t.values, column}; };
-    if (pack) {
-      add_values(t, probabilities, first, end, columns, Nothing{});
-    } else if (ahead) {
-      add_values(t, probabilities, first, end, rows, NextValues{t});
-    } else {
-      add_values(t, probabilities, first, end, rows, Nothing{});
-    }
+    add_values(t, first, end, ahead);
   }
 }
 

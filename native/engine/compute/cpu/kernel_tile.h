@@ -41,7 +41,7 @@ struct Lines {  // N cache lines a step
 // (`resume`) or rows over tiles changes no bit.
 template <int R, int V, class B, class Ahead = Nothing>
 inline void tile(const bf16* a, size_t a_stride, const B& b, size_t steps, float* c, size_t c_stride, bool resume,
-                 const Ahead& ahead = {}) {
+                 Ahead&& ahead = {}) {
   Vec acc[R][V];
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {

@@ -53,12 +53,11 @@ struct ChunkTask {
   // [tile_slots][head_dim]; or nulls.
   const bf16* next[next_tiles];
   float scale;
-  float* max;     // [vectors] -infinity at first
-  float* sum;     // [vectors] 0 at first
-  float* out;     // [vectors, head_dim] 0 at first
-  bf16* scratch;  // chunk_scratch(vectors, head_dim) elements
+  float* max;           // [vectors] -infinity at first
+  float* sum;           // [vectors] 0 at first
+  float* out;           // [vectors, head_dim] 0 at first
+  bf16* probabilities;  // [vectors, chunk_keys] to work in
 };
-constexpr size_t chunk_scratch(size_t vectors, size_t head_dim) { return chunk_keys * (vectors + head_dim); }
 
 // Rotary position of one row.
 struct Rotation {

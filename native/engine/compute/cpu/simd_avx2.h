@@ -106,15 +106,6 @@ inline Vec dot(Vec acc, const Pair& x, const Pairs& y) {
 inline Pairs load_interleaved(const bf16* x, const bf16* y) {
   return {load_bf16x8(x), load_bf16x8(y), load_bf16x8(x + 8), load_bf16x8(y + 8)};
 }
-// out [16][2]
-inline void interleave(const bf16* x, const bf16* y, bf16* out) {
-  for (int i = 0; i < 16; i += 8) {
-    const __m128i a = _mm_loadu_si128(reinterpret_cast<const __m128i*>(x + i));
-    const __m128i b = _mm_loadu_si128(reinterpret_cast<const __m128i*>(y + i));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + 2 * i), _mm_unpacklo_epi16(a, b));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + 2 * i + 8), _mm_unpackhi_epi16(a, b));
-  }
-}
 
 }  // namespace
 }  // namespace npr::compute

@@ -83,10 +83,6 @@ inline Pairs load_interleaved(const bf16* a, const bf16* b) {
   const __m512i high = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(b)));
   return reinterpret_cast<__m512bh>(_mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
 }
-// out [16][2]
-inline void interleave(const bf16* a, const bf16* b, bf16* out) {
-  _mm512_storeu_si512(out, reinterpret_cast<__m512i>(load_interleaved(a, b)));
-}
 
 }  // namespace
 }  // namespace npr::compute

@@ -117,13 +117,6 @@ inline Vec dot(const Vec& acc, const Pair& a, const Pairs& b) {
 }
 // Columns of a and b side by side.
 inline Pairs load_interleaved(const bf16* a, const bf16* b) { return {load_bf16(a), load_bf16(b)}; }
-// out [16][2]
-inline void interleave(const bf16* a, const bf16* b, bf16* out) {
-  for (int i = 0; i < 16; ++i) {
-    out[2 * i] = a[i];
-    out[2 * i + 1] = b[i];
-  }
-}
 
 }  // namespace
 }  // namespace npr::compute
