@@ -60,6 +60,14 @@ TEST(heads) {
          Tokens{step, space, newline, letter_a, letter_b, dot, letter_a, letter_b, space, colon}));
 }
 
+TEST(what_may_complete_a_number) {
+  const auto& lexicon = small_lexicon();
+  CHECK((lexicon.number_ends() == Tokens{test::colon, test::two_colon}));
+  CHECK_EQ(lexicon.longest_number_end(), 1u);
+  CHECK_EQ(lexicon.number_tokens(" 10.2 "), 4u);
+  CHECK(may_become_number("") && may_become_number(" 1.") && !may_become_number("1: a") && !may_become_number("a"));
+}
+
 TEST(tags_and_lists) {
   const auto& lexicon = small_lexicon();
   CHECK((lexicon.whitespace() == Tokens{test::newline, test::space, test::two_newlines}));
