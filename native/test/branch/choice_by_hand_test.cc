@@ -184,4 +184,15 @@ TEST(what_the_trunk_may_sample_in_a_guideline) {
   CHECK(allowed() == with_spaces({guideline_end}));
 }
 
+TEST(a_guideline_that_the_prompt_left_open) {
+  const std::vector<int32_t> tokens{letter_a, guideline, space, plan,  digit_0 + 3, colon,
+                                    letter_b, plan_end,  space, space, newline};
+  const auto between = engine::read_guideline(small_lexicon(), tokens, 1);
+  CHECK(between.plans == std::vector<std::string>{"3:b"});
+  CHECK_EQ(between.spaces, 3u);
+  const auto within = engine::read_guideline(small_lexicon(), std::span(tokens).first(6), 1);
+  CHECK(within.plans == std::vector<std::string>{"3:"});
+  CHECK_EQ(within.spaces, 0u);
+}
+
 }  // namespace
