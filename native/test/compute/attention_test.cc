@@ -33,8 +33,10 @@ std::vector<Slot> scattered(Random& random, uint32_t slots, uint32_t longest) {
   return out;
 }
 
-void poison_all(AttentionWorld& world, uint32_t slots) {
-  world.step({{count_up(0, slots), std::vector<uint32_t>(slots, AttentionWorld::poison)}});
+void poison_all(AttentionWorld& world, uint32_t slots) {  // as sequences of one token: no work for attention
+  std::vector<Append> batch;
+  for (Slot s = 0; s < slots; ++s) batch.push_back({{s}, {AttentionWorld::poison}});
+  world.step(batch);
 }
 
 std::vector<Slot> head(const std::vector<Slot>& slots, size_t count) { return {slots.begin(), slots.begin() + count}; }
