@@ -12,8 +12,9 @@ namespace npr {
 
 enum class Channel : uint8_t { content, block };  // trunk text outside blocks, or part of a block (tags included)
 enum class FinishReason : uint8_t { stop, length, invalid_structure, cancelled };
-// How a branch ended: it wrote </step>, the sequence ended in it, or its share was used up.
-enum class BranchEnd : uint8_t { step_end, stop, length };
+// How a branch ended: it wrote </step>, the sequence ended in it, its share was used up, or its structure was at fault
+// under on_invalid: stop.
+enum class BranchEnd : uint8_t { step_end, stop, length, invalid_structure };
 
 struct TokenLogprob {
   int32_t token = 0;

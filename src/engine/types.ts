@@ -106,7 +106,7 @@ export interface ModelInfo {
 
 export type Channel = 'content' | 'block';
 export type FinishReason = 'stop' | 'length' | 'invalid_structure' | 'cancelled';
-export type BranchEnd = 'step_end' | 'stop' | 'length';
+export type BranchEnd = 'step_end' | 'stop' | 'length' | 'invalid_structure';
 
 export interface TokenLogprob {
   token: number;

@@ -17,7 +17,7 @@ const char* name(FinishReason reason) {
 }
 
 const char* name(BranchEnd end) {
-  constexpr const char* names[] = {"step_end", "stop", "length"};
+  constexpr const char* names[] = {"step_end", "stop", "length", "invalid_structure"};
   return names[static_cast<uint8_t>(end)];
 }
 

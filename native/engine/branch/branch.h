@@ -55,6 +55,7 @@ struct Branch {
   int32_t position_limit = 0;  // positions of sampled tokens stay below
   uint32_t left = 0;           // tokens that it may still add by sampling
   bool done = false;
+  bool faulty = false;            // done by invalid structure, its own or that of a branch within
   int32_t step_end_position = 0;  // of its </step>, once done
 
   sample::Stream stream;

@@ -10,25 +10,6 @@ namespace {
 
 bool holds(const std::vector<int32_t>& list, int32_t token) { return std::ranges::find(list, token) != list.end(); }
 
-const text::StopSet& no_stops() {
-  static const text::StopSet none{std::span<const std::string>()};
-  return none;
-}
-
-std::string whole_characters(std::string_view bytes) {
-  text::Utf8Assembler assembler;
-  std::string out;
-  assembler.push(bytes, out);
-  assembler.flush(out);
-  return out;
-}
-
-std::vector<int32_t> closing(const Lexicon& lexicon, Tag tag) {
-  std::vector<int32_t> tokens{lexicon.token(tag)};
-  tokens.insert(tokens.end(), lexicon.newline().begin(), lexicon.newline().end());
-  return tokens;
-}
-
 }  // namespace
 
 Choice::Choice(const Request& request, const Lexicon& lexicon, uint32_t index, const Start& start,
@@ -48,7 +29,12 @@ Choice::Choice(const Request& request, const Lexicon& lexicon, uint32_t index, c
   trunk_->position_limit = static_cast<int32_t>(max_positions);
   trunk_->left = request.max_tokens;
   trunk_->channel = inside_block(*trunk_) ? Channel::block : Channel::content;
-  if (trunk_->channel == Channel::content) trunk_->text = text::TextStream(stops_);
+  if (trunk_->channel == Channel::content || !parallel()) trunk_->text = text::TextStream(stops_);
+}
+
+const text::StopSet& Choice::no_stops() {
+  static const text::StopSet none{std::span<const std::string>()};
+  return none;
 }
 
 // --- what happens to a token ---
@@ -67,7 +53,9 @@ void Choice::accept(Branch& branch, const sample::Sampled& sampled, Events& out)
   --branch.left;
   branch.machine.apply(tag);
   const bool inside = was_inside || inside_block(branch);
-  const bool stop_token = !inside && holds(request_.stop_token_ids, sampled.token);
+  // Blocks shield their text from stops; what was only observed is no block.
+  const bool shielded = inside && parallel();
+  const bool stop_token = !shielded && holds(request_.stop_token_ids, sampled.token);
   switch_channel(branch, inside ? Channel::block : Channel::content, out);
   report(branch, {&sampled.token, 1}, false, &sampled, !stop_token, out);
   if (stop_token) return finish(FinishReason::stop, out, sampled.token);
@@ -94,7 +82,7 @@ bool Choice::refuse(Branch& branch, const sample::Sampled& sampled, Events& out)
   if (request_.parallel.on_invalid != OnInvalid::ignore) {
     put(branch, sampled.token, false, false);
     report(branch, {&sampled.token, 1}, false, &sampled, !lexicon_.ends(sampled.token), out);
-    finish(FinishReason::invalid_structure, out);
+    fault(branch, out);
     return true;
   }
   const State state = branch.machine.state();
@@ -111,6 +99,8 @@ void Choice::accept_end(Branch& branch, const sample::Sampled& sampled, Events& 
   put(branch, sampled.token, false, false);
   flush(branch, out);
   report(branch, {&sampled.token, 1}, false, &sampled, false, out);
+  // The U+FFFD of a character cut short may complete a stop string.
+  if (branch.text.stopped() >= 0) return finish(FinishReason::stop, out, -1, branch.text.stopped());
   finish(FinishReason::stop, out, sampled.token);
 }
 
@@ -135,119 +125,6 @@ void Choice::follow(Branch& branch, Tag tag, int32_t token, Events& out) {
   }
   if (branch.machine.state() == State::plan) guideline.plans.back() += lexicon_.vocabulary().token(token);
   if (branch.machine.state() == State::guideline) ++guideline.spaces;
-}
-
-// --- blocks ---
-
-void Choice::fork(Branch& parent, Events& out) {
-  const auto numbers = plan_numbers(parent.guideline.plans);
-  const uint32_t each = share(lexicon_, numbers, parent.left, request_.parallel.max_branch_tokens);
-  size_t longest_head = 0;
-  for (const auto& number : numbers) longest_head = std::max(longest_head, lexicon_.head(number).size());
-  const int64_t limit = int64_t{parent.position_limit} - closing_positions(lexicon_);
-  if (!each || parent.next_position + static_cast<int64_t>(longest_head) >= limit) return cut(parent, out);
-
-  auto block = std::make_unique<Block>();
-  const int32_t start = parent.next_position;
-  force(parent, Tag::none, lexicon_.newline(), out);
-  block->id = next_block_++;
-  block->fork_at = static_cast<uint32_t>(parent.tokens.size());
-  block->start_position = start;
-  ++usage_.blocks;
-
-  Event opened = event(Event::Type::block_opened, parent);
-  opened.block = block->id;
-  for (size_t i = 0; i < numbers.size(); ++i) {
-    opened.plans.emplace_back(numbers[i], whole_characters(parent.guideline.plans[i]));
-  }
-  out.push_back(std::move(opened));
-  parent.blocks.push_back(std::move(block));
-  for (const auto& number : numbers) open_branch(parent, *parent.blocks.back(), number, each, out);
-}
-
-void Choice::open_branch(Branch& parent, Block& block, std::string number, uint32_t share, Events& out) {
-  const auto index = static_cast<uint32_t>(block.branches.size());
-  const auto ordinal = static_cast<uint32_t>(parent.blocks.size()) - 1;
-  auto branch = std::make_unique<Branch>(parent.stream.child(ordinal, index), no_stops());
-  branch->id = next_branch_++;
-  branch->parent = &parent;
-  branch->block = &block;
-  branch->index = index;
-  branch->number = std::move(number);
-  branch->machine = parent.machine;
-  branch->next_position = block.start_position;
-  branch->position_limit = parent.position_limit - static_cast<int32_t>(closing_positions(lexicon_));
-  branch->left = share;
-  branch->critical_path = parent.critical_path;
-  branch->channel = Channel::block;
-  ++block.running;
-  ++usage_.branches;
-
-  Event created = event(Event::Type::branch_created, *branch);
-  created.parent = parent.id;
-  created.block = block.id;
-  created.index = index;
-  created.text = branch->number;
-  out.push_back(std::move(created));
-  block.branches.push_back(std::move(branch));
-  auto& opened = *block.branches.back();
-  force(opened, Tag::step, lexicon_.head(opened.number), out);
-}
-
-void Choice::cut(Branch& branch, Events& out) {
-  if (branch.is_trunk()) return finish(FinishReason::length, out);
-  close(branch, BranchEnd::length, out);
-}
-
-void Choice::close(Branch& branch, BranchEnd end, Events& out) {
-  if (end == BranchEnd::step_end) {
-    branch.step_end_position = branch.next_position - 1;
-    force(branch, Tag::none, lexicon_.newline(), out);
-  } else {
-    // A block inside that has not come to its end is no block.
-    while (branch.machine.state() != State::step) {
-      const bool in_takeaway = branch.machine.state() == State::takeaway;
-      in_takeaway ? branch.machine.drop_block() : drop_guideline(branch);
-    }
-    branch.step_end_position = branch.next_position;
-    force(branch, Tag::step_end, closing(lexicon_, Tag::step_end), out);
-  }
-  flush(branch, out);
-  branch.done = true;
-
-  Event completed = event(Event::Type::branch_completed, branch);
-  completed.block = branch.block->id;
-  completed.end = end;
-  completed.count = total_tokens(branch);
-  out.push_back(std::move(completed));
-  if (--branch.block->running == 0) join(*branch.parent, *branch.block, out);
-}
-
-void Choice::join(Branch& parent, Block& block, Events& out) {
-  const auto head = closing(lexicon_, Tag::takeaway);
-  auto spent = static_cast<uint32_t>(lexicon_.newline().size() + head.size());
-  int32_t far = 0;
-  for (const auto& child : block.branches) {
-    far = std::max(far, child->step_end_position);
-    spent += total_tokens(*child);
-    parent.critical_path = std::max(parent.critical_path, child->critical_path);
-    parent.seen.merge(child->seen);
-  }
-  ensure(parent.left > spent, "a block within the tokens that were dealt to it");
-  parent.left -= spent;
-  parent.next_position = far + 1;
-  parent.machine.close_all_steps();
-  block.joined = true;
-
-  Event joined = event(Event::Type::block_joined, parent);
-  joined.block = block.id;
-  out.push_back(std::move(joined));
-  force(parent, Tag::takeaway, head, out);
-}
-
-void Choice::drop_guideline(Branch& branch) {
-  std::fill(branch.structural.begin() + branch.guideline.at, branch.structural.end(), uint8_t{0});
-  branch.machine.drop_block();
 }
 
 void Choice::finish(FinishReason reason, Events& out, int32_t stop_token, int32_t stop_string) {
@@ -315,7 +192,7 @@ void Choice::switch_channel(Branch& branch, Channel channel, Events& out) {
   // A character cut short by the tag reads U+FFFD, and that may be what a stop string waits for.
   if (branch.text.stopped() >= 0) return;
   branch.channel = channel;
-  branch.text = text::TextStream(channel == Channel::content ? stops_ : no_stops());
+  branch.text = text::TextStream(channel == Channel::content || !parallel() ? stops_ : no_stops());
 }
 
 void Choice::flush(Branch& branch, Events& out) {

@@ -46,19 +46,22 @@ class Choice {
   void finish(FinishReason reason, Events& out, int32_t stop_token = -1, int32_t stop_string = -1);
 
  private:
+  static const text::StopSet& no_stops();
   bool parallel() const { return request_.parallel.enabled; }
   bool allowed(const Branch& branch, Tag tag) const;
   bool inside_block(const Branch& branch) const { return !branch.is_trunk() || branch.machine.depth() > 0; }
   void constrain(const Branch& branch, sample::TokenMask& mask) const;
 
   void accept_end(Branch& branch, const sample::Sampled& sampled, Events& out);
-  // A tag or an end of sequence that the state does not allow: true where that ends the choice.
+  // A tag or an end of sequence that the state does not allow: true where that ends the branch.
   bool refuse(Branch& branch, const sample::Sampled& sampled, Events& out);
   void follow(Branch& branch, Tag tag, int32_t token, Events& out);
   void fork(Branch& branch, Events& out);
   void open_branch(Branch& parent, Block& block, std::string number, uint32_t share, Events& out);
   void cut(Branch& branch, Events& out);
   void close(Branch& branch, BranchEnd end, Events& out);
+  void complete(Branch& branch, BranchEnd end, Events& out);
+  void fault(Branch& branch, Events& out);
   void join(Branch& parent, Block& block, Events& out);
   static void drop_guideline(Branch& branch);
 

@@ -43,6 +43,7 @@ class Writer {
       try {
         structured(turn, plain_from, may_stay_open);
         out_.plain = may_stay_open && plain_from < turn.end;
+        out_.in_turn = may_stay_open;
         return;
       } catch (const Malformed& fault) {
         out_ = saved;
@@ -184,7 +185,7 @@ Layout parallel_layout(std::span<const int32_t> tokens, const text::Vocabulary& 
   const auto end = static_cast<uint32_t>(tokens.size());
   for (const auto turn : assistant_turns(tokens, vocabulary)) {
     writer.plain(turn.begin);
-    writer.turn(turn, turn.end == end);
+    writer.turn(turn, turn.end == end);  // an empty one too: the head alone opens it
   }
   writer.plain(end);
   return writer.finish();

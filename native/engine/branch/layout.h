@@ -33,7 +33,8 @@ struct Layout {
   std::vector<Interval> context;  // its visible tokens
   int32_t next_position = 0;
   TagMachine machine;
-  bool plain = false;       // the open turn has lost its structure
+  bool in_turn = false;     // the sequence ends inside an assistant's turn
+  bool plain = false;       // and that turn has lost its structure
   uint32_t open_block = 0;  // where the innermost open block's <guideline> stands, if machine.depth() > 0
 };
 

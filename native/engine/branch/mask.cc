@@ -15,7 +15,7 @@ sample::TokenMask Choice::mask(const Branch& branch) const {
   const bool too_early = branch.is_trunk() && usage_.completion_tokens < request_.min_tokens;
   const bool may_end = !request_.ignore_eos && !too_early && !(constrained && inside_block(branch));
   if (!may_end) mask.forbid(lexicon_.end_tokens());
-  if (too_early && !inside_block(branch)) mask.forbid(request_.stop_token_ids);
+  if (too_early && !(parallel() && inside_block(branch))) mask.forbid(request_.stop_token_ids);
   if (constrained && !branch.plain) constrain(branch, mask);
   return mask;
 }

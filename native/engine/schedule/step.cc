@@ -87,6 +87,13 @@ bool Engine::prepare(Active& active) {
                    " positions and leaves no room for a response; the model's context has " + std::to_string(context)));
     return false;
   }
+  // Elsewhere a tag is an ordinary token, and the response read back would have no structure.
+  if (request.parallel.enabled && request.max_tokens && !active.layout.in_turn) {
+    fail(active, Error(ErrorCode::invalid_request,
+                       "the prompt does not end in an assistant's turn; parallel reasoning needs one, as a chat "
+                       "template opens it"));
+    return false;
+  }
   const auto state = active.layout.machine.state();
   const bool in_branches =
       state == branch::State::between || state == branch::State::step || state == branch::State::closed;

@@ -173,7 +173,8 @@ class Auditor {
       }
     };
     if (depth) forced(lexicon.head(branch.number), true);
-    const uint32_t tail = !told.end ? 0 : *told.end == npr::BranchEnd::step_end ? 1 : 2;
+    const bool closed = told.end && *told.end != npr::BranchEnd::invalid_structure;
+    const uint32_t tail = !closed ? 0 : *told.end == npr::BranchEnd::step_end ? 1 : 2;
     bool forked_not = false;  // the last token was a </guideline> without a fork
     const auto sampled_until = [&](uint32_t end) {
       for (; at < end; ++at, ++total, ++spent, ++sampled) {
@@ -199,7 +200,7 @@ class Auditor {
       if (request_.parallel.max_branch_tokens) each = std::min(each, request_.parallel.max_branch_tokens);
       CHECK(each > 0);
       uint32_t inside = 0;
-      bool all_done = true;
+      bool all_closed = true;
       for (uint32_t i = 0; i < count; ++i) {
         const Branch& child = *block->branches[i];
         ++branches_;
@@ -207,9 +208,9 @@ class Auditor {
         CHECK_EQ(child.index, i);
         CHECK_EQ(child.positions[0], branch.positions[at - 2] + 1);
         inside += tokens_of(child, depth + 1, each, limit - closing);
-        all_done = all_done && run_.told(child).end;
+        all_closed = all_closed && run_.told(child).end && !child.faulty;
       }
-      CHECK_EQ(block->joined, all_done);
+      CHECK_EQ(block->joined, all_closed);
       total += inside;
       spent += 1 + inside;
       forked_not = false;
@@ -222,7 +223,7 @@ class Auditor {
       CHECK(spent < left);
     }
     sampled_until(size - tail);
-    if (!told.end) return total;
+    if (!closed) return total;
 
     const bool used_up = spent == left || branch.positions[at - 1] + 1 >= static_cast<int32_t>(limit) || forked_not;
     if (*told.end == npr::BranchEnd::step_end) {

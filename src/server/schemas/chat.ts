@@ -6,7 +6,7 @@ const TextPart = Type.Object({ type: Type.Literal('text'), text: Type.String() }
 
 const Plan = Type.Object({ number: Type.Optional(Type.String()), text: Type.String() }, closed);
 
-const BranchEnd = Type.Enum(['step_end', 'stop', 'length']);
+const BranchEnd = Type.Enum(['step_end', 'stop', 'length', 'invalid_structure']);
 
 /**
  * An ordered list of texts and blocks whose concatenation is the message. Of a block, `text` is enough, and so are
