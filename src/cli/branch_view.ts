@@ -36,7 +36,7 @@ export class BranchView {
     for (const event of events) this.#take(event);
     // A line is left for the cursor; titles and rules take two of every band.
     if (this.#block.length > 0)
-      this.#draw(Math.max(3, Math.floor((this.#screen.rows - 2) / this.#bands()) - 2));
+      this.#draw(Math.max(1, Math.floor((this.#screen.rows - 1) / this.#bands()) - 2));
   }
 
   end(): void {
@@ -99,7 +99,9 @@ export class BranchView {
   #draw(rows: number | undefined): void {
     this.#newline();
     const parts: Column[] = this.#block.map((node) => ({ title: node.title, text: flat(node) }));
-    const lines = columns(parts, this.#screen.columns, rows);
+    const all = columns(parts, this.#screen.columns, rows);
+    // What has left the screen at its top can't be drawn again.
+    const lines = rows === undefined ? all : all.slice(-Math.max(1, this.#screen.rows - 1));
     const up = this.#drawn > 0 ? `\x1b[${this.#drawn}A` : '';
     this.#screen.write(`${up}\r\x1b[J${lines.join('\n')}\n`);
     this.#drawn = lines.length;

@@ -61,17 +61,20 @@ const output = new RegExp(`(?:${esc}\\[(\\d+)A)?(\r${esc}\\[J)?([^${esc}\r]*)`, 
 /** What a terminal shows after some output. */
 class Terminal {
   readonly columns: number;
-  readonly rows = 24;
+  readonly rows: number;
   lines = [''];
   draws = 0;
 
-  constructor(width: number) {
+  constructor(width: number, height = 24) {
     this.columns = width;
+    this.rows = height;
   }
 
   write(text: string): void {
     for (const [, up, clear, rest] of text.matchAll(output)) {
-      if (up) this.lines.splice(this.lines.length - 1 - Number(up), Number(up));
+      // The cursor stops at the top of the screen.
+      const lines = Math.min(Number(up ?? 0), this.rows - 1);
+      this.lines.splice(this.lines.length - 1 - lines, lines);
       if (clear) {
         this.draws++;
         this.lines[this.lines.length - 1] = '';
@@ -131,6 +134,23 @@ describe('the branch view', () => {
     view.push([{ type: 'block_joined', choice: 0, branch: 0, block: 0 }, delta('after')]);
     view.end();
     expect(terminal.lines.slice(2)).toEqual(['outer inner rest', 'after', '']);
+  });
+
+  it('leaves no trace of earlier drawings on a screen too small for its branches', () => {
+    for (const height of [2, 6, 24]) {
+      const terminal = new Terminal(40, height);
+      const view = new BranchView(terminal);
+      const plans = Array.from({ length: 20 }, (_, i) => ({ number: `${i + 1}`, text: `plan ${i + 1}` }));
+      view.push([{ type: 'block_opened', choice: 0, branch: 0, block: 0, plans }]);
+      const number = (branch: number) => ({ branch, number: String(branch), index: branch - 1 });
+      for (let branch = 1; branch <= 20; branch++)
+        view.push([{ type: 'branch_created', choice: 0, parent: 0, block: 0, ...number(branch) }]);
+      for (let branch = 1; branch <= 20; branch++) view.push([delta(`one\ntwo\nend ${branch}`, { branch })]);
+      view.push([{ type: 'block_joined', choice: 0, branch: 0, block: 0 }]);
+      view.end();
+      expect(terminal.lines).toHaveLength(10 * 5 + 1);
+      expect(terminal.lines.filter((line) => line.startsWith('plan 1 '))).toHaveLength(1);
+    }
   });
 
   it('shows a sequential answer as running text', async () => {
