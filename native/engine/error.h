@@ -9,6 +9,7 @@ namespace npr {
 enum class ErrorCode {
   invalid_checkpoint,  // a file of the model directory is not what it should be
   invalid_request,     // the caller asked for something that can't be
+  context_length,      // a prompt that leaves no room in the model's context
   queue_full,          // the waiting queue is at its bound
   unavailable,         // loading, draining or closed
   out_of_memory,       // the machine can't hold what the settings ask for

@@ -6,7 +6,6 @@ import type {
   EngineEvent,
   EngineRequest,
   EngineStats,
-  EngineStream,
   LoadOptions,
   ModelInfo,
   Vocabulary,
@@ -33,7 +32,7 @@ class LoadedEngine implements Engine {
     this.info = native.info();
   }
 
-  submit(request: EngineRequest, signal?: AbortSignal): EngineStream {
+  submit(request: EngineRequest, signal?: AbortSignal): AsyncIterable<EngineEvent[]> {
     signal?.throwIfAborted();
     const id = this.#nextId++;
     try {

@@ -14,6 +14,7 @@ export class EngineError extends Error {
 const codes: ReadonlySet<string> = new Set<EngineErrorCode>([
   'invalid_checkpoint',
   'invalid_request',
+  'context_length',
   'queue_full',
   'unavailable',
   'out_of_memory',

@@ -1,10 +1,9 @@
-import type { EngineEvent, EngineStream } from './types.js';
+import type { EngineEvent } from './types.js';
 
 /** The events of one request, queued between the engine's steps and their reader. */
-export class EventQueue implements EngineStream {
+export class EventQueue implements AsyncIterable<EngineEvent[]> {
   readonly #cancel: () => void;
   #batches: EngineEvent[][] = [];
-  #pending = 0;
   #ended = false;
   #wake: (() => void) | undefined;
 
@@ -13,21 +12,12 @@ export class EventQueue implements EngineStream {
     this.#cancel = cancel;
   }
 
-  get pending(): number {
-    return this.#pending;
-  }
-
   push(batch: EngineEvent[]): void {
     if (this.#ended) return;
     this.#batches.push(batch);
-    this.#pending += batch.length;
     const last = batch.at(-1)?.type;
     if (last === 'finished' || last === 'failed') this.#ended = true;
     this.#wake?.();
-  }
-
-  cancel(): void {
-    this.#cancel();
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<EngineEvent[]> {
@@ -35,7 +25,6 @@ export class EventQueue implements EngineStream {
       for (;;) {
         const batch = this.#batches.shift();
         if (batch) {
-          this.#pending -= batch.length;
           yield batch;
         } else if (this.#ended) {
           return;

@@ -191,6 +191,7 @@ export type EngineEvent =
 export type EngineErrorCode =
   | 'invalid_checkpoint'
   | 'invalid_request'
+  | 'context_length'
   | 'queue_full'
   | 'unavailable'
   | 'out_of_memory'
@@ -222,18 +223,12 @@ export interface Engine {
   readonly info: ModelInfo;
   /**
    * Starts a request. Yields the events of each engine step as one array, `finished` or `failed` last; ending the
-   * iteration early, or aborting, cancels it. Events wait in memory until read: `pending` of the returned stream tells
-   * how many, so that a slow reader can be cut off.
+   * iteration early, or aborting, cancels it. Events wait in memory until read.
    */
-  submit(request: EngineRequest, signal?: AbortSignal): EngineStream;
+  submit(request: EngineRequest, signal?: AbortSignal): AsyncIterable<EngineEvent[]>;
   stats(): EngineStats;
   /** Throws where a slot has two owners or none. */
   checkIntegrity(): Promise<void>;
   /** Cancels what runs and frees everything. */
   close(): Promise<void>;
-}
-
-export interface EngineStream extends AsyncIterable<EngineEvent[]> {
-  readonly pending: number;
-  cancel(): void;
 }

@@ -10,7 +10,6 @@ const table = {
   context_length_exceeded: [400, 'invalid_request_error'],
   kv_cache_exceeded: [400, 'invalid_request_error'],
   parallel_unsupported: [400, 'invalid_request_error'],
-  template_failed: [400, 'invalid_request_error'],
   bad_request: [400, 'invalid_request_error'],
   invalid_api_key: [401, 'authentication_error'],
   model_not_found: [404, 'invalid_request_error'],
@@ -72,6 +71,7 @@ export class ApiError extends Error {
 const engineCodes: Record<EngineErrorCode, ErrorCode> = {
   invalid_checkpoint: 'internal_error',
   invalid_request: 'invalid_value',
+  context_length: 'context_length_exceeded',
   queue_full: 'queue_full',
   unavailable: 'unavailable',
   out_of_memory: 'internal_error',

@@ -13,11 +13,9 @@ export interface ReportedToken {
 /** The bytes and texts of a vocabulary. */
 export class TokenTable {
   readonly #vocabulary: Vocabulary;
-  readonly #ends: Set<number>;
 
   constructor(vocabulary: Vocabulary) {
     this.#vocabulary = vocabulary;
-    this.#ends = new Set(vocabulary.endTokens);
   }
 
   /** Empty for an id beyond the tokenizer's: a model's vocabulary may be padded. */
@@ -31,17 +29,6 @@ export class TokenTable {
     return new TextDecoder().decode(this.bytes(token));
   }
 
-  /** Where each token's text begins in the text of all, in UTF-16 code units from `start`. */
-  offsets(tokens: readonly number[], start: number): number[] {
-    const decoder = new TextDecoder();
-    let end = start;
-    return tokens.map((token) => {
-      const offset = end;
-      if (!this.#ends.has(token)) end += decoder.decode(this.bytes(token), { stream: true }).length;
-      return offset;
-    });
-  }
-
   report(token: number, logprob: number): ReportedToken {
     return { token: this.text(token), logprob: finite(logprob), bytes: [...this.bytes(token)] };
   }
@@ -50,6 +37,23 @@ export class TokenTable {
   alternatives(entry: TokenLogprob): Record<string, number> {
     const pairs = [...entry.top, [entry.token, entry.logprob] as const];
     return Object.fromEntries(pairs.map(([token, logprob]) => [this.text(token), finite(logprob)]));
+  }
+}
+
+/** Where the tokens of one text begin in it, in UTF-16 code units; to be asked in their order. */
+export class TextOffsets {
+  readonly #table: TokenTable;
+  readonly #decoder = new TextDecoder();
+  #end = 0;
+
+  constructor(table: TokenTable) {
+    this.#table = table;
+  }
+
+  next(token: number): number {
+    const offset = this.#end;
+    this.#end += this.#decoder.decode(this.#table.bytes(token), { stream: true }).length;
+    return offset;
   }
 }
 

@@ -214,6 +214,9 @@ describe('completions', () => {
       expect(logprobs?.token_logprobs[0]).toBeNull();
       expect(logprobs?.token_logprobs.slice(1).every((value) => value !== null && value <= 0)).toBe(true);
       expect(logprobs?.tokens.join('')).toBe(choice.text);
+      // Ends of turns in the prompt are part of its text.
+      const starts = logprobs?.tokens.map((_, at, tokens) => tokens.slice(0, at).join('').length);
+      expect(logprobs?.text_offset).toEqual(starts);
       const alone = await score(prompt[i]);
       expect(alone.choices[0]?.logprobs).toEqual(logprobs);
     }
@@ -222,23 +225,35 @@ describe('completions', () => {
   it('echo before the response, in streams too', async () => {
     const body = {
       model: 'npr-lab',
-      prompt: 'Compute 1',
+      prompt: '<|im_end|>\nCompute 1',
       echo: true,
-      max_tokens: 4,
+      max_tokens: 12,
       temperature: 0,
       logprobs: 1,
     };
     const whole = await server.client.completions.create(body);
-    const stream = await server.client.completions.create({ ...body, stream: true });
+    // What may be the beginning of a stop string is held back, but not its tokens.
+    const stop = `${whole.choices[0]?.text.slice(body.prompt.length, -2)}\0`;
+    const stream = await server.client.completions.create({ ...body, stop, stream: true });
     let text = '';
     const offsets: number[] = [];
     for await (const chunk of stream) {
       text += chunk.choices[0]?.text;
       offsets.push(...(chunk.choices[0]?.logprobs?.text_offset ?? []));
     }
-    expect(whole.choices[0]?.text.startsWith('Compute 1')).toBe(true);
+    expect(whole.choices[0]?.text.startsWith('<|im_end|>\nCompute 1')).toBe(true);
     expect(text).toBe(whole.choices[0]?.text);
     expect(offsets).toEqual(whole.choices[0]?.logprobs?.text_offset);
+  });
+
+  it('refuse prompts beyond the context, in parallel too, before a stream begins', async () => {
+    for (const parallel of [true, false])
+      for (const stream of [true, false]) {
+        const body = { prompt: 'x '.repeat(3000), parallel, stream };
+        const response = await server.post('/v1/completions', body);
+        expect(response.status).toBe(400);
+        expect(await response.json()).toMatchObject({ error: { code: 'context_length_exceeded' } });
+      }
   });
 
   it('number the samples of several prompts', async () => {

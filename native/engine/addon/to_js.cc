@@ -61,7 +61,7 @@ Napi::Object to_js(Napi::Env env, const Usage& usage) {
 }  // namespace
 
 const char* name(ErrorCode code) {
-  constexpr const char* names[] = {"invalid_checkpoint", "invalid_request", "queue_full",
+  constexpr const char* names[] = {"invalid_checkpoint", "invalid_request", "context_length", "queue_full",
                                    "unavailable",        "out_of_memory",   "internal"};
   return names[static_cast<uint8_t>(code)];
 }

@@ -82,9 +82,9 @@ bool Engine::prepare(Active& active) {
   const uint64_t context = config().max_position_embeddings;
   if (static_cast<uint64_t>(active.layout.next_position) + (request.max_tokens ? 1 : 0) > context) {
     fail(active,
-         Error(ErrorCode::invalid_request,
-               "the prompt takes " + std::to_string(active.layout.next_position) +
-                   " positions and leaves no room for a response; the model's context has " + std::to_string(context)));
+         Error(ErrorCode::context_length, "the prompt takes " + std::to_string(active.layout.next_position) +
+                                              " positions and leaves no room for a response; the model's context has " +
+                                              std::to_string(context)));
     return false;
   }
   // Elsewhere a tag is an ordinary token, and the response read back would have no structure.

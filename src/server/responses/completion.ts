@@ -5,7 +5,7 @@ import { ChoiceBuilder } from '../../parallel/choice.js';
 import type { Delta } from '../../parallel/flat_order.js';
 import type { ServedModel } from '../model.js';
 import type { CompletionChunk, CompletionRequest, CompletionResponse } from '../schemas/completions.js';
-import { finite } from '../tokens.js';
+import { finite, TextOffsets } from '../tokens.js';
 import { BranchDeltas } from './branch_deltas.js';
 import { checkFailure, ending, type Finished, newId, now, usageOf } from './common.js';
 
@@ -17,8 +17,7 @@ type Logprobs = NonNullable<Choice['logprobs']>;
 interface State {
   builder: ChoiceBuilder;
   end: Finished | undefined;
-  /** UTF-16 code units of text that earlier chunks carried. */
-  sent: number;
+  offsets: TextOffsets;
   opened: boolean;
 }
 
@@ -43,7 +42,7 @@ export class CompletionAssembly {
     this.#states = Array.from({ length: requests.length * this.#n }, () => ({
       builder: new ChoiceBuilder(model.tokenizer.vocabulary.tags),
       end: undefined,
-      sent: 0,
+      offsets: new TextOffsets(model.tokens),
       opened: false,
     }));
     this.#promptLogprobs = requests.map(() => []);
@@ -145,21 +144,19 @@ export class CompletionAssembly {
     const entries: (TokenLogprob | undefined)[] = echo
       ? ids.map((_, i) => this.#promptLogprobs[prompt]?.[i])
       : [];
-    const text = echoed + part.text;
     const choice: Choice = {
       index,
-      text,
+      text: echoed + part.text,
       logprobs:
         this.#body.logprobs === undefined
           ? null
           : this.#logprobs(
               [...(echo ? ids : []), ...part.tokens],
               [...entries, ...part.logprobs],
-              state.sent,
+              state.offsets,
             ),
       ...(state.end ? ending(state.end, this.#requests[prompt]) : { finish_reason: null, stop_reason: null }),
     };
-    state.sent += text.length;
     if (this.#body.return_token_ids) {
       Object.assign(choice, { token_ids: part.tokens, token_forced: part.forced });
       if (first) choice.prompt_token_ids = ids;
@@ -174,13 +171,13 @@ export class CompletionAssembly {
     return typeof one === 'string' ? one : this.#model.tokenizer.decode(ids);
   }
 
-  #logprobs(tokens: number[], entries: (TokenLogprob | undefined)[], start: number): Logprobs {
+  #logprobs(tokens: number[], entries: (TokenLogprob | undefined)[], offsets: TextOffsets): Logprobs {
     const table = this.#model.tokens;
     return {
       tokens: tokens.map((token) => table.text(token)),
       token_logprobs: tokens.map((_, i) => (entries[i] ? finite(entries[i].logprob) : null)),
       top_logprobs: tokens.map((_, i) => (entries[i] ? table.alternatives(entries[i]) : null)),
-      text_offset: table.offsets(tokens, start),
+      text_offset: tokens.map((token) => offsets.next(token)),
     };
   }
 }
