@@ -112,7 +112,7 @@ const http = {
     minimum: 1024,
     maximum: 2 ** 30,
     format: 'bytes',
-    description: 'unsent bytes at which a slow reader of a stream is cut off',
+    description: 'unsent bytes, beside the largest event, at which a slow reader of a stream is cut off',
   }),
   socketRequests: Type.Integer({
     default: 16,
@@ -138,7 +138,13 @@ const sampling = {
   ),
   temperature: Type.Number({ default: 0, minimum: 0, maximum: 2, description: 'of sampling; 0: greedy' }),
   topP: Type.Number({ default: 1, exclusiveMinimum: 0, maximum: 1, description: 'nucleus to sample from' }),
-  seed: Type.Optional(Type.Integer({ description: 'of sampling; by default random' })),
+  seed: Type.Optional(
+    Type.Integer({
+      minimum: Number.MIN_SAFE_INTEGER,
+      maximum: Number.MAX_SAFE_INTEGER,
+      description: 'of sampling; by default random',
+    }),
+  ),
   system: Type.Optional(Type.String({ description: 'system message before the prompt' })),
   parallel: Type.Boolean({ default: false, description: 'reason in parallel branches' }),
 };

@@ -1,6 +1,6 @@
 /** The life of the model behind the server: loading, ready, draining; and every request that runs on it. */
 import { setMaxListeners } from 'node:events';
-import type { EngineEvent, EngineRequest } from '../engine/types.js';
+import type { Engine, EngineEvent, EngineRequest } from '../engine/types.js';
 import { ApiError } from './errors.js';
 import { Metrics } from './metrics.js';
 import type { ServedModel } from './model.js';
@@ -65,25 +65,21 @@ export class Service {
   }
 
   /**
-   * The events of a request, an engine step at a time. Ending the iteration or aborting `signal` cancels it. Throws an
-   * EngineError, or an ApiError where it was cancelled.
+   * The events of a request, an engine step at a time. Ending the iteration or aborting `signal` cancels it. Whoever
+   * holds the server may run requests while it drains. Throws an EngineError, or an ApiError where it was cancelled.
    */
-  async *run(request: EngineRequest, signal: AbortSignal): AsyncGenerator<EngineEvent[]> {
-    const watch = this.metrics.watch();
-    const { engine } = this.model;
+  async *run(engine: Engine, request: EngineRequest, signal: AbortSignal): AsyncGenerator<EngineEvent[]> {
     const controller = new AbortController();
     const cancel = () => controller.abort();
-    if (signal.aborted) cancel();
+    if (signal.aborted || this.#cut) throw this.#cancelled();
+    const watch = this.metrics.watch();
     signal.addEventListener('abort', cancel);
     this.#cancels.add(cancel);
     try {
       for await (const events of engine.submit(request, controller.signal)) {
         watch.step(events);
-        if (events.some((event) => event.type === 'choice_finished' && event.reason === 'cancelled')) {
-          throw this.#cut
-            ? new ApiError('draining', 'the server shut down before the end')
-            : new ApiError('cancelled', 'the request was cancelled');
-        }
+        // The events need not say so: a request that still waited has no choices to end.
+        if (controller.signal.aborted) throw this.#cancelled();
         yield events;
       }
     } finally {
@@ -91,6 +87,12 @@ export class Service {
       this.#cancels.delete(cancel);
       signal.removeEventListener('abort', cancel);
     }
+  }
+
+  #cancelled(): ApiError {
+    return this.#cut
+      ? new ApiError('draining', 'the server shut down before the end')
+      : new ApiError('cancelled', 'the request was cancelled');
   }
 
   /** Takes no more requests, waits for the running ones, cancels those that take longer than `seconds`. */

@@ -1,7 +1,8 @@
-/** Server-sent events: framing, the bound on what waits unsent, and closing, for every stream of the server. */
+/** Server-sent events: framing and closing, for every stream of the server. */
 import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import type { FastifyReply } from 'fastify';
-import { ApiError, toApiError } from './errors.js';
+import { Backlog } from './backlog.js';
+import { type ApiError, toApiError } from './errors.js';
 
 /** Time for a slow reader to take what is already on its way, before the connection is cut. */
 const graceMs = 5000;
@@ -14,21 +15,21 @@ export interface StreamOptions {
 }
 
 /**
- * Answers with `frames`, each one event, then `[DONE]`. The status is sent with the first frame, so that an error
+ * Answers with `steps`, each some events, then `[DONE]`. The status is sent with the first step, so that an error
  * before it is a plain HTTP error (thrown); one after it becomes an event, and the stream ends.
  */
 export async function sendEvents(
   reply: FastifyReply,
-  frames: AsyncGenerator<object>,
+  steps: AsyncGenerator<object[]>,
   options: StreamOptions,
 ): Promise<void> {
-  const first = await frames.next();
+  const first = await steps.next();
   reply.hijack();
   const writer = new EventWriter(reply.raw, options.bound);
   writer.open(reply.getHeaders() as OutgoingHttpHeaders);
   try {
     if (!first.done) writer.send(first.value);
-    for await (const frame of frames) writer.send(frame);
+    for await (const events of steps) writer.send(events);
     writer.end('data: [DONE]\n\n');
   } catch (error) {
     const failure = toApiError(error);
@@ -36,18 +37,18 @@ export async function sendEvents(
     if (failure.code === 'internal_error') reply.log.error(error);
     writer.fail(failure);
   } finally {
-    // Where sending the first frame threw, the loop that would have ended the generator was never entered.
-    await frames.return(undefined);
+    // Where sending the first step threw, the loop that would have ended the generator was never entered.
+    await steps.return(undefined);
   }
 }
 
 class EventWriter {
   readonly #raw: ServerResponse;
-  readonly #bound: number;
+  readonly #backlog: Backlog;
 
   constructor(raw: ServerResponse, bound: number) {
     this.#raw = raw;
-    this.#bound = bound;
+    this.#backlog = new Backlog(bound);
   }
 
   open(headers: OutgoingHttpHeaders): void {
@@ -61,14 +62,11 @@ class EventWriter {
   }
 
   /** Throws where too much waits unsent. */
-  send(frame: object): void {
+  send(events: readonly object[]): void {
     if (this.#raw.destroyed) return;
-    this.#raw.write(event(frame));
-    if (this.#raw.writableLength <= this.#bound) return;
-    throw new ApiError(
-      'slow_reader',
-      `more than ${this.#bound} bytes of this stream wait unread; it ends here`,
-    );
+    const frame = events.map(event).join('');
+    this.#backlog.add(frame, this.#raw.writableLength);
+    this.#raw.write(frame);
   }
 
   /** Ends with an error and closes the connection; a reader that does not take it in time is cut off all the same. */
@@ -87,6 +85,6 @@ class EventWriter {
 }
 
 /** JSON has no raw newline, so that one data line always holds the frame. */
-function event(frame: object): string {
-  return `data: ${JSON.stringify(frame)}\n\n`;
+function event(data: object): string {
+  return `data: ${JSON.stringify(data)}\n\n`;
 }

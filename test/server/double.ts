@@ -8,7 +8,6 @@ import type {
   EngineEvent,
   EngineRequest,
   EngineStats,
-  EngineStream,
   EngineUsage,
   ModelInfo,
 } from '../../src/engine/types.js';
@@ -33,24 +32,25 @@ export class ScriptedEngine implements Engine {
     };
   }
 
-  submit(request: EngineRequest, signal?: AbortSignal): EngineStream {
+  submit(
+    request: EngineRequest,
+    signal: AbortSignal = new AbortController().signal,
+  ): AsyncIterable<EngineEvent[]> {
     this.requests.push(request);
-    const cancel = new AbortController();
-    const either = signal ? AbortSignal.any([signal, cancel.signal]) : cancel.signal;
     const play = async function* (engine: ScriptedEngine): AsyncGenerator<EngineEvent[]> {
       engine.running++;
       try {
-        for await (const events of engine.script(request, either)) {
-          if (either.aborted) break;
+        for await (const events of engine.script(request, signal)) {
+          if (signal.aborted) break;
           yield events;
         }
-        if (either.aborted) yield [{ ...choiceFinished(), reason: 'cancelled' }, finished];
+        // No more than that is sure: a request that still waited has no choices to end.
+        if (signal.aborted) yield [finished];
       } finally {
         engine.running--;
       }
     };
-    const events = play(this);
-    return { pending: 0, cancel: () => cancel.abort(), [Symbol.asyncIterator]: () => events };
+    return play(this);
   }
 
   stats(): EngineStats {
@@ -174,6 +174,11 @@ export async function* endless(_: EngineRequest, signal: AbortSignal): AsyncGene
     yield [delta(' on')];
     await new Promise((resolve) => setTimeout(resolve, 1));
   }
+}
+
+/** Waits until it is cancelled. */
+export async function* waiting(_: EngineRequest, signal: AbortSignal): AsyncGenerator<EngineEvent[]> {
+  while (!signal.aborted) await new Promise((resolve) => setTimeout(resolve, 1));
 }
 
 /** Writes without end, as fast as it is read. */

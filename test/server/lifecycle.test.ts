@@ -5,7 +5,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { bundledModel } from '../../src/config/paths.js';
 import { ServedModel } from '../../src/server/model.js';
 import { Tokenizer } from '../../src/tokenizer/tokenizer.js';
-import { choiceFinished, delta, endless, finished, ScriptedEngine, started } from './double.js';
+import { choiceFinished, delta, endless, finished, ScriptedEngine, started, waiting } from './double.js';
 import { startLoading, startServer, type TestServer, until } from './start.js';
 
 const servers: TestServer[] = [];
@@ -82,6 +82,41 @@ describe('draining', () => {
     expect((await plain).status).toBe(503);
     expect(await (await stream).text()).toMatch(/"code":"draining"/);
   });
+
+  it('says so, too, to requests that still waited', async () => {
+    const engine = new ScriptedEngine();
+    engine.script = waiting;
+    const server = await start(engine);
+    const plain = server.post(chat, ask);
+    const stream = server.post(chat, { ...ask, stream: true });
+    await until(() => engine.running === 2);
+    await server.service.drain(0.05);
+    for (const response of [await plain, await stream]) {
+      expect(response.status).toBe(503);
+      expect(await response.json()).toMatchObject({ error: { code: 'draining' } });
+    }
+  });
+
+  it('lets a running call go through all its prompts', async () => {
+    const engine = new ScriptedEngine();
+    let release = () => {};
+    const gate = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    engine.script = async function* () {
+      yield [started];
+      await gate;
+      yield [choiceFinished(), finished];
+    };
+    const server = await start(engine, { maxRunning: 1 });
+    const running = server.post('/v1/completions', { prompt: ['a', 'b', 'c'] });
+    await until(() => engine.running === 1);
+    const drained = server.service.drain(60);
+    release();
+    expect((await running).status).toBe(200);
+    expect(engine.requests).toHaveLength(3);
+    await drained;
+  });
 });
 
 it('asks for the API key, but for health, metrics and the document', async () => {
@@ -127,6 +162,29 @@ it('counts requests by route and status', async () => {
   expect(metrics).toContain('npr_inter_token_seconds_count 2');
   expect(metrics).toContain('npr_request_seconds_count 1');
   expect(metrics).toContain('npr_kv_slots 8192');
+});
+
+it('counts requests whose client left as such', async () => {
+  const engine = new ScriptedEngine();
+  const server = await start(engine);
+  for (const script of [endless, waiting])
+    for (const stream of [false, true]) {
+      engine.script = script;
+      const client = new AbortController();
+      const left = fetch(server.url + chat, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ ...ask, stream }),
+        signal: client.signal,
+      }).then((response) => response.text());
+      await until(() => engine.running === 1);
+      client.abort();
+      await expect(left).rejects.toThrow();
+      await until(() => engine.running === 0 && server.service.active === 0);
+    }
+  const metrics = await (await fetch(`${server.url}/metrics`)).text();
+  expect(metrics).toContain('npr_http_requests_total{route="/v1/chat/completions",status="499"} 4');
+  expect(metrics).not.toContain('status="500"');
 });
 
 function status(url: string, agent: Agent): Promise<number | undefined> {

@@ -1,6 +1,17 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import WebSocket from 'ws';
-import { endless, failing, flood, parallel, ScriptedEngine, sequential } from './double.js';
+import {
+  choiceFinished,
+  delta,
+  endless,
+  failing,
+  finished,
+  flood,
+  parallel,
+  ScriptedEngine,
+  sequential,
+  started,
+} from './double.js';
 import { startServer, type TestServer, until } from './start.js';
 
 interface Event {
@@ -230,6 +241,18 @@ it('cuts a slow reader off with a reason', async () => {
   client.socket.resume();
   expect(await closed).toBe(4008);
   expect(client.events.at(-1)).toMatchObject({ type: 'error', error: { code: 'slow_reader' } });
+});
+
+it('lets a reader have events larger than the bound', async () => {
+  engine.script = async function* () {
+    yield [started, delta('x'.repeat(8 * 2 ** 20)), choiceFinished(), finished];
+  };
+  const client = await connect();
+  client.create('a');
+  expect(await client.end('a')).toMatchObject({ type: 'completion.completed' });
+  engine.script = sequential;
+  client.create('b');
+  expect(await client.end('b')).toMatchObject({ type: 'completion.completed' });
 });
 
 it('ends its requests before a stopping server closes it', async () => {

@@ -88,6 +88,19 @@ describe.each(['/v1/chat/completions', '/v1/completions'])('%s', (path) => {
     expect(await server.service.metrics.registry.metrics()).toMatch(/npr_slow_readers_total [1-9]/);
   });
 
+  it('lets a reader have an event larger than the bound', async () => {
+    const large = 'x'.repeat(256 * 1024);
+    engine.script = async function* () {
+      yield [started];
+      yield [delta(large)];
+      yield [delta('y')];
+      yield [choiceFinished(), finished];
+    };
+    const text = await (await server.post(path, { ...body, stream: true })).text();
+    expect(text).toContain(large);
+    expect(text).toMatch(/\[DONE\]\n\n$/);
+  });
+
   it.each([true, false])('is cancelled by a client that leaves (stream: %s)', async (stream) => {
     engine.script = endless;
     const socket = raw({ ...body, stream }, path);

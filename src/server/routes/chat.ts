@@ -16,9 +16,10 @@ export function chatRoutes(app: FastifyInstance, { service, settings }: Context)
     async (request, reply) => {
       const body = request.body;
       const { model } = service;
+      const signal = responseSignal(reply, service);
       const translated = await chatRequest(body, model, settings);
       const assembly = new ChatAssembly(body, translated, model);
-      const steps = service.run(translated, responseSignal(reply, service));
+      const steps = service.run(model.engine, translated, signal);
       if (body.stream) {
         await sendEvents(reply, frames(assembly, steps), {
           bound: settings.streamBuffer,
@@ -35,13 +36,12 @@ export function chatRoutes(app: FastifyInstance, { service, settings }: Context)
 async function* frames(
   assembly: ChatAssembly,
   steps: ReturnType<Context['service']['run']>,
-): AsyncGenerator<object> {
-  let opened = false;
+): AsyncGenerator<object[]> {
+  let opening = assembly.opening();
   for await (const events of steps) {
-    const chunks = assembly.chunks(events);
-    if (!opened) yield* assembly.opening();
-    opened = true;
-    yield* chunks;
+    const chunks = [...opening, ...assembly.chunks(events)];
+    opening = [];
+    if (chunks.length > 0) yield chunks;
   }
-  yield* assembly.closing();
+  yield assembly.closing();
 }

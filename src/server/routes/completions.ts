@@ -22,12 +22,12 @@ export function completionRoutes(app: FastifyInstance, { service, settings }: Co
     async (request, reply) => {
       const body = request.body;
       const { model } = service;
+      const signal = responseSignal(reply, service);
       const requests = await completionRequests(body, model, settings);
       const assembly = new CompletionAssembly(body, requests, model);
-      const signal = responseSignal(reply, service);
       // One call's prompts take no more of the engine than it runs at once, so that they never fill the queue.
       const steps = merge(
-        requests.map((one) => () => service.run(one, signal)),
+        requests.map((one) => () => service.run(model.engine, one, signal)),
         settings.maxRunning,
       );
       if (body.stream) {
@@ -46,7 +46,10 @@ export function completionRoutes(app: FastifyInstance, { service, settings }: Co
 async function* frames(
   assembly: CompletionAssembly,
   steps: ReturnType<typeof merge<EngineEvent[]>>,
-): AsyncGenerator<object> {
-  for await (const [prompt, events] of steps) yield* assembly.chunks(prompt, events);
-  yield* assembly.closing();
+): AsyncGenerator<object[]> {
+  for await (const [prompt, events] of steps) {
+    const chunks = assembly.chunks(prompt, events);
+    if (chunks.length > 0) yield chunks;
+  }
+  yield assembly.closing();
 }

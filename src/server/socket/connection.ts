@@ -2,6 +2,7 @@
 import type { WebSocket } from '@fastify/websocket';
 import type { FastifyBaseLogger } from 'fastify';
 import type { EngineTimings } from '../../engine/types.js';
+import { Backlog } from '../backlog.js';
 import type { Context } from '../context.js';
 import { ApiError, toApiError } from '../errors.js';
 import { ChatAssembly } from '../responses/chat.js';
@@ -24,12 +25,14 @@ export class ChatSocket {
   readonly #socket: WebSocket;
   readonly #context: Context;
   readonly #log: FastifyBaseLogger;
+  readonly #backlog: Backlog;
   readonly #running = new Map<string, AbortController>();
 
   constructor(socket: WebSocket, context: Context, log: FastifyBaseLogger) {
     this.#socket = socket;
     this.#context = context;
     this.#log = log;
+    this.#backlog = new Backlog(context.settings.streamBuffer);
     socket.on('message', (data, isBinary) => this.#receive(String(data), isBinary));
     const leave = () => socket.close(goingAway, 'the server is shutting down');
     const { drained } = context.service;
@@ -89,7 +92,7 @@ export class ChatSocket {
       const translated = await chatRequest(body, model, settings);
       const assembly = new ChatAssembly(body, translated, model);
       let timings: EngineTimings | undefined;
-      for await (const events of service.run(translated, signal)) {
+      for await (const events of service.run(model.engine, translated, signal)) {
         assembly.push(events);
         for (const event of events) {
           if (event.type === 'started') {
@@ -106,7 +109,6 @@ export class ChatSocket {
           if (told) send(told);
         }
       }
-      if (signal.aborted) throw new ApiError('cancelled', 'the request was cancelled');
       send({
         type: 'completion.completed',
         choices: assembly.choices(),
@@ -119,9 +121,7 @@ export class ChatSocket {
         },
       });
     } catch (error) {
-      const failure = signal.aborted
-        ? new ApiError('cancelled', 'the request was cancelled')
-        : toApiError(error);
+      const failure = toApiError(error);
       if (failure.code === 'internal_error') this.#log.error(error);
       send({ type: 'error', ...failure.body });
     } finally {
@@ -133,15 +133,17 @@ export class ChatSocket {
   #send(event: object): void {
     const socket = this.#socket;
     if (socket.readyState !== socket.OPEN) return;
-    socket.send(JSON.stringify(event));
-    const bound = this.#context.settings.streamBuffer;
-    if (socket.bufferedAmount <= bound) return;
-    this.#context.service.metrics.streamCut();
-    this.#abortAll();
-    // Both wait behind what is unsent; a peer that never reads is disconnected by the closing handshake's timeout.
-    const failure = new ApiError('slow_reader', `more than ${bound} bytes wait unread; the socket closes`);
-    socket.send(JSON.stringify({ type: 'error', ...failure.body }));
-    socket.close(slowReader, 'too slow a reader');
+    const frame = JSON.stringify(event);
+    try {
+      this.#backlog.add(frame, socket.bufferedAmount);
+      socket.send(frame);
+    } catch (error) {
+      this.#context.service.metrics.streamCut();
+      this.#abortAll();
+      // Both wait behind what is unsent; a peer that never reads is disconnected by the closing handshake's timeout.
+      socket.send(JSON.stringify({ type: 'error', ...toApiError(error).body }));
+      socket.close(slowReader, 'too slow a reader');
+    }
   }
 
   #abortAll(): void {
