@@ -40,11 +40,6 @@ export class ChoiceBuilder {
     this.#tagOf = tags === undefined ? new Map() : tagTexts(tags);
   }
 
-  /** UTF-16 code units of text that wait for their turn in flat order. */
-  get bufferedCharacters(): number {
-    return this.#order.bufferedCharacters;
-  }
-
   /** Takes an event; returns the deltas whose turn in flat order has come. */
   push(event: EngineEvent): Delta[] {
     if (event.type === 'branch_created') {

@@ -34,19 +34,12 @@ export class FlatOrder {
   readonly #plans = new Map<string, number>();
   /** The live branch of each open block, the trunk first. */
   readonly #live: Line[] = [this.#trunk];
-  #buffered = 0;
-
-  /** UTF-16 code units of text that wait for their turn. */
-  get bufferedCharacters(): number {
-    return this.#buffered;
-  }
 
   /** Takes an event; returns the deltas whose turn has come. */
   push(event: EngineEvent): Delta[] {
     switch (event.type) {
       case 'delta':
         this.#line(event.branch).queue.push(event);
-        this.#buffered += event.text.length;
         break;
       case 'block_opened':
         this.#plans.set(`${event.branch}/${event.block}`, event.plans.length);
@@ -105,7 +98,6 @@ export class FlatOrder {
         (parent.queue[parent.head] as Fork).next++;
       } else if (item.type === 'delta') {
         line.head++;
-        this.#buffered -= item.text.length;
         out.push(item);
       } else if (item.next === item.branches.length) {
         line.head++;

@@ -33,6 +33,10 @@ export function lex(text: string): Lexeme[] {
   return lexemes;
 }
 
+export function hasTags(text: string): boolean {
+  return lex(text).some((lexeme) => lexeme.kind === 'tag');
+}
+
 export function join(lexemes: readonly Lexeme[]): string {
   return lexemes.map((lexeme) => lexeme.text).join('');
 }

@@ -2,7 +2,7 @@
 import { MAX_DEPTH, parse } from './parse.js';
 import { branchText, render } from './render.js';
 import type { Block, BlockInput, BranchInput, SegmentInput } from './segments.js';
-import { lex } from './tags.js';
+import { hasTags } from './tags.js';
 
 export class SegmentError extends Error {
   /** Of the faulty member, as in `segments[1].branches[0].text`. */
@@ -116,10 +116,6 @@ function sameNumbers(block: BlockInput, read: Block, path: string): void {
 
 function noTags(text: string, path: string): void {
   if (hasTags(text)) throw new SegmentError(path, 'holds a tag');
-}
-
-function hasTags(text: string): boolean {
-  return lex(text).some((lexeme) => lexeme.kind === 'tag');
 }
 
 function count(n: number, one: string, many: string): string {

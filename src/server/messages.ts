@@ -1,5 +1,5 @@
 /** From the messages of a chat to prompt tokens. */
-import { lex } from '../parallel/tags.js';
+import { hasTags } from '../parallel/tags.js';
 import { SegmentError } from '../parallel/validate.js';
 import { ChatError } from '../tokenizer/errors.js';
 import type { ChatMessage } from '../tokenizer/messages.js';
@@ -9,7 +9,7 @@ import type { ChatRequest, Message } from './schemas/chat.js';
 
 /** Throws an ApiError that names the message at fault. */
 export async function promptOf(body: ChatRequest, tokenizer: Tokenizer): Promise<number[]> {
-  const messages = body.messages.map((message, i) => chatMessage(message, `messages[${i}]`));
+  const messages = body.messages.map((message) => chatMessage(message));
   try {
     return await tokenizer.renderChat(messages, {
       addGenerationPrompt: true,
@@ -23,15 +23,11 @@ export async function promptOf(body: ChatRequest, tokenizer: Tokenizer): Promise
   }
 }
 
-function chatMessage(message: Message, path: string): ChatMessage {
-  const { role, content, reasoning_content, parallel } = message;
-  if (role !== 'assistant' && reasoning_content !== undefined) {
-    const field = `${path}.reasoning_content`;
-    throw new ApiError('invalid_value', `${field}: belongs to an assistant message`, field);
-  }
-  if (role === 'developer') return { role: 'system', content };
+function chatMessage(message: Message): ChatMessage {
+  const { content, reasoning_content, parallel } = message;
+  const role = message.role === 'developer' ? 'system' : message.role;
   // Blocks that come back without their segments: a template knows nothing of them, so they stand before the content.
-  if (parallel === undefined && lex(reasoning_content ?? '').some((lexeme) => lexeme.kind === 'tag')) {
+  if (role === 'assistant' && parallel === undefined && hasTags(reasoning_content ?? '')) {
     const text = typeof content === 'string' ? content : content?.map((part) => part.text).join('');
     return { role, content: reasoning_content + (text ?? '') };
   }

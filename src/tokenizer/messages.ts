@@ -21,7 +21,9 @@ export function templateMessage(message: ChatMessage, path: string): TemplateMes
     throw new ChatError(`${path}.role`, `"${role}" is not supported; expected system, user or assistant`);
   if (role !== 'assistant') {
     if (content === undefined || content === null) throw new ChatError(`${path}.content`, 'is missing');
-    if (parallel) throw new ChatError(`${path}.parallel`, 'belongs to an assistant message');
+    for (const [name, value] of Object.entries({ reasoning_content, parallel }))
+      if (value !== undefined && value !== null)
+        throw new ChatError(`${path}.${name}`, 'belongs to an assistant message');
     return { role, content: textOf(content, `${path}.content`) };
   }
   if (parallel) {

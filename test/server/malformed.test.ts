@@ -128,6 +128,12 @@ const chats: Case[] = [
     400,
     /prompt is \d{3,} tokens long; the model's limit is 128/,
   ],
+  [
+    { messages: [{ role: 'developer', content: 'x', parallel: { segments: [] } }, ...messages] },
+    400,
+    /messages\[0\].parallel: belongs to an assistant message/,
+    'messages[0].parallel',
+  ],
   [{ messages, min_tokens: -1 }, 400, /min_tokens/, 'min_tokens'],
   [
     { messages, min_tokens: 9, max_tokens: 5 },
