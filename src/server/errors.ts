@@ -83,9 +83,16 @@ export function engineFailure(code: EngineErrorCode, message: string): ApiError 
   return new ApiError(engineCodes[code], message);
 }
 
-const frameworkCodes: Record<string, ErrorCode> = {
-  FST_ERR_CTP_INVALID_MEDIA_TYPE: 'unsupported_media_type',
-  FST_ERR_CTP_BODY_TOO_LARGE: 'payload_too_large',
+/** The framework's own messages do not say what was expected. */
+const frameworkErrors: Record<string, [ErrorCode, string]> = {
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: [
+    'unsupported_media_type',
+    'expected a JSON body with content-type: application/json',
+  ],
+  FST_ERR_CTP_BODY_TOO_LARGE: [
+    'payload_too_large',
+    "the body is larger than this server's setting body-limit",
+  ],
 };
 
 /** Whatever was thrown, as an error of the table. */
@@ -98,8 +105,8 @@ export function toApiError(thrown: unknown): ApiError {
   }
   if (thrown instanceof SyntaxError)
     return new ApiError('invalid_json', `the body is not JSON: ${thrown.message}`);
-  const known = frameworkCodes[code];
-  if (known) return new ApiError(known, thrown.message);
+  const known = frameworkErrors[code];
+  if (known) return new ApiError(...known);
   const status = 'statusCode' in thrown ? Number(thrown.statusCode) : 500;
   return new ApiError(status >= 400 && status < 500 ? 'bad_request' : 'internal_error', thrown.message);
 }
