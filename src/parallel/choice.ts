@@ -16,8 +16,8 @@ export interface ChoiceMessage {
   tokens: number[];
   /** One for each token: true where the engine, not the policy, chose it. */
   forced: boolean[];
-  /** One for each token; undefined where none were reported. */
-  logprobs: TokenLogprob[] | undefined;
+  /** One for each token, forced ones included; none where the request asked for none. */
+  logprobs: TokenLogprob[];
 }
 
 interface BranchRecord {
@@ -69,7 +69,7 @@ export class ChoiceBuilder {
       segments,
       tokens: this.#deltas.flatMap((delta) => delta.tokens),
       forced: this.#deltas.flatMap((delta) => delta.tokens.map(() => delta.forced)),
-      logprobs: this.#logprobs(),
+      logprobs: this.#deltas.flatMap((delta) => delta.logprobs ?? []),
     };
   }
 
@@ -111,13 +111,6 @@ export class ChoiceBuilder {
         this.#annotate(branch.segments ?? [], record.branch);
       }
     }
-  }
-
-  #logprobs(): TokenLogprob[] | undefined {
-    if (this.#deltas.every((delta) => delta.logprobs === undefined)) return undefined;
-    return this.#deltas.flatMap(
-      (delta) => delta.logprobs ?? delta.tokens.map((token) => ({ token, logprob: 0, top: [] })),
-    );
   }
 }
 

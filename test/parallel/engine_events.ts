@@ -54,7 +54,7 @@ export function run(segments: Segment[], next: () => number): Run {
           text: part,
           tokens: [token],
           forced,
-          ...(forced ? {} : { logprobs: [{ token, logprob: -part.length, top: [] }] }),
+          logprobs: [{ token, logprob: forced ? 0 : -part.length, top: [] }],
         };
       });
     });

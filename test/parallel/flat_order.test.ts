@@ -111,11 +111,9 @@ describe('ChoiceBuilder', () => {
       expect(message.reasoningContent).toBe(text('block'));
       expect(message.tokens).toEqual(streamed.flatMap((d) => d.tokens));
       expect(message.forced.length).toBe(message.tokens.length);
-      if (message.logprobs !== undefined) {
-        expect(message.logprobs.map((l) => l.token)).toEqual(message.tokens);
-        for (const [i, forced] of message.forced.entries())
-          expect((message.logprobs[i]?.logprob ?? -1) === 0).toBe(forced);
-      }
+      expect(message.logprobs.map((l) => l.token)).toEqual(message.tokens);
+      for (const [i, forced] of message.forced.entries())
+        expect(message.logprobs[i]?.logprob === 0).toBe(forced);
     }
   });
 

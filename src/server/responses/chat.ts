@@ -114,7 +114,10 @@ export class ChatAssembly {
           ...(message.reasoningContent === '' ? {} : { reasoning_content: message.reasoningContent }),
           ...(structured ? { parallel: { segments: message.segments } } : {}),
         },
-        logprobs: message.logprobs ? logprobs(this.#model.tokens, message.logprobs, message.forced) : null,
+        logprobs:
+          this.#request.logprobs === undefined
+            ? null
+            : logprobs(this.#model.tokens, message.logprobs, message.forced),
         ...ending(end, this.#request),
         ...(this.#body.return_token_ids ? { token_ids: message.tokens, token_forced: message.forced } : {}),
       };

@@ -105,7 +105,7 @@ export class CompletionAssembly {
     const choices = this.#states.map((state, index) => {
       const message = state.builder.message();
       const text = message.segments.map((segment) => segment.text).join('');
-      return this.#choice(index, state, { ...message, text, logprobs: message.logprobs ?? [] });
+      return this.#choice(index, state, { ...message, text });
     });
     return { ...this.#envelope(), choices, usage: this.#usage };
   }
