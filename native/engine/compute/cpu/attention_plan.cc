@@ -9,7 +9,7 @@
 namespace npr::compute {
 namespace {
 
-// Walks two paths together; at their first difference calls differ(slot of a, slot of b), or at the end of one.
+// Where two paths part: how many leading slots they share, and what comes next in each.
 struct Fork {
   uint32_t common;
   bool a_ended, b_ended;

@@ -67,8 +67,7 @@ struct Rotation {
 
 struct Kernels {
   const char* name;
-  uint32_t panel;      // columns of a packed panel
-  uint32_t tile_rows;  // rows that the widest register tile takes
+  uint32_t panel;  // columns of a packed panel
   void (*linear)(const LinearTask&);
   void (*attend)(const ChunkTask&);
   // Softmax partials merged in order: total (max, sum, out [n]) takes in a later span's. The empty set is

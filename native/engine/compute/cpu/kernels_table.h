@@ -9,7 +9,6 @@
 
 namespace npr::compute {
 namespace {
-constexpr Kernels table{isa_name, panel_columns, tile_rows, linear, attend, merge,
-                        finish,   rms_norm,      rotate,    round,  swiglu};
+constexpr Kernels table{isa_name, panel_columns, linear, attend, merge, finish, rms_norm, rotate, round, swiglu};
 }
 }  // namespace npr::compute
