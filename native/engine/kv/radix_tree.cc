@@ -11,7 +11,7 @@ bool RadixTree::Older::operator()(const Node* a, const Node* b) const {
 }
 
 RadixTree::RadixTree(SlotPool& pool) : pool_(pool), root_(std::make_unique<Node>()) { root_->locks = 1; }
-RadixTree::~RadixTree() = default;
+RadixTree::~RadixTree() { clear(); }
 
 void RadixTree::list(Node* node) {
   if (node != root_.get() && !node->locks && node->children.empty()) idle_.insert(node);
@@ -131,6 +131,24 @@ uint32_t RadixTree::evict(uint32_t count) {
     list(parent);
   }
   return given;
+}
+
+// One leaf after another: destructors that recurse would overflow the stack where a tree is as deep as a prompt is
+// long.
+void RadixTree::clear() noexcept {
+  idle_.clear();
+  for (Node* node = root_.get(); node != root_.get() || !node->children.empty();) {
+    const auto child = node->children.begin();
+    if (child != node->children.end() && child->second) {
+      node = child->second.get();
+    } else if (child != node->children.end()) {  // left by a split() that broke off
+      node->children.erase(child);
+    } else {
+      node = node->parent;
+      node->children.erase(node->children.begin());
+    }
+  }
+  cached_ = evictable_ = 0;
 }
 
 void RadixTree::visit(const std::function<void(Slot)>& each) const {

@@ -42,6 +42,9 @@ class RadixTree {
   // Gives back up to `count` slots of what no one holds, least recently used first; returns how many.
   uint32_t evict(uint32_t count);
 
+  // Forgets everything, locks included; gives no slot back.
+  void clear() noexcept;
+
   uint32_t cached() const { return cached_; }        // slots in the tree
   uint32_t evictable() const { return evictable_; }  // of them, slots of what no one holds
   void visit(const std::function<void(Slot)>& each) const;

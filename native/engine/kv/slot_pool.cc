@@ -1,5 +1,6 @@
 #include "kv/slot_pool.h"
 
+#include <algorithm>
 #include <bit>
 
 #include "error.h"
@@ -33,11 +34,17 @@ void set_bit(std::vector<uint64_t>& bits, uint32_t at, bool on) {
 SlotPool::SlotPool(uint32_t slots)
     : size_(slots),
       free_(slots),
-      mask_((slots + tile - 1) / tile, 0xffff),
+      mask_((slots + tile - 1) / tile),
       whole_((mask_.size() + 63) / 64),
       some_(whole_.size()) {
   ensure(slots > 0, "a pool with slots");
-  if (slots % tile) mask_.back() = static_cast<uint16_t>((1u << slots % tile) - 1);
+  reset();
+}
+
+void SlotPool::reset() noexcept {
+  free_ = size_;
+  std::ranges::fill(mask_, 0xffff);
+  if (size_ % tile) mask_.back() = static_cast<uint16_t>((1u << size_ % tile) - 1);
   for (uint32_t i = 0; i < mask_.size(); ++i) note(i);
 }
 

@@ -29,6 +29,8 @@ class SlotPool {
   // Appends `count` slots to `out`, following `after` where that can be. Precondition: count <= free().
   void take(uint32_t count, std::optional<Slot> after, std::vector<Slot>& out);
   void give(Slot slot);
+  // Every slot is free again, whoever had it.
+  void reset() noexcept;
 
  private:
   void take_lanes(uint32_t tile_index, uint32_t from_lane, uint32_t& count, std::vector<Slot>& out);

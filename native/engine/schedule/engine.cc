@@ -31,7 +31,9 @@ void validate(const Request& request, const model::Config& config, const branch:
   if (!(request.sampling.temperature >= 0) || !std::isfinite(request.sampling.temperature)) {
     refuse("the temperature is " + std::to_string(request.sampling.temperature) + "; expected 0 or more");
   }
-  if (request.n == 0) refuse("n is 0; expected at least 1");
+  if (request.n == 0 || request.n > slots) {
+    refuse("n is " + std::to_string(request.n) + "; expected 1 to " + std::to_string(slots));
+  }
   if (request.parallel.enabled && !lexicon.has_tags()) {
     refuse(
         "the model's vocabulary has no parallel tags; expected the eight of <guideline>, <plan>, <step>, <takeaway>");
@@ -65,10 +67,11 @@ Engine::~Engine() { close(); }
 
 void Engine::submit(Request request) {
   validate(request, config(), lexicon_, pool_.size());
-  auto active = std::make_unique<Active>();
-  active->submitted = Clock::now();
+  std::list<Active> arriving(1);
+  Active& active = arriving.front();
+  active.submitted = Clock::now();
   const RequestId id = request.id;
-  active->request = std::move(request);
+  active.request = std::move(request);
 
   const std::lock_guard lock(door_);
   if (closing_) throw Error(ErrorCode::unavailable, "the engine is closed");
@@ -77,8 +80,8 @@ void Engine::submit(Request request) {
                                            " requests run and " + std::to_string(options_.max_waiting) + " wait");
   }
   if (!live_.insert(id).second) refuse("request id " + std::to_string(id) + " is in use");
-  active->arrival = ++arrivals_;
-  inbox_.push_back(std::move(active));
+  active.arrival = ++arrivals_;
+  inbox_.splice(inbox_.end(), arriving);
   bell_.notify_one();
 }
 
@@ -98,7 +101,6 @@ void Engine::close() {
   {
     const std::lock_guard lock(door_);
     closing_ = true;
-    cancelled_.insert(live_.begin(), live_.end());
     bell_.notify_one();
   }
   if (thread_.joinable()) thread_.join();
@@ -111,54 +113,47 @@ void Engine::run() {
     if (step()) continue;
     std::unique_lock lock(door_);
     bell_.wait(lock, [this] { return closing_ || !inbox_.empty() || !cancelled_.empty(); });
-    if (closing_ && inbox_.empty() && cancelled_.empty()) return;
+    if (closing_) return;
   }
 }
 
 void Engine::take_inbox() {
-  std::vector<std::unique_ptr<Active>> arrived;
   std::unordered_set<RequestId> cancelled;
+  bool all = false;
   {
     const std::lock_guard lock(door_);
-    arrived.swap(inbox_);
+    totals_.requests += inbox_.size();
+    waiting_.splice(waiting_.end(), inbox_);
     cancelled.swap(cancelled_);
+    all = closing_;
   }
-  for (auto& active : arrived) {
-    ++totals_.requests;
-    waiting_.push_back(std::move(active));
-  }
-  if (cancelled.empty()) return;
-  const auto leave = [&](auto& from) {
-    for (auto& active : from) {
-      if (!cancelled.contains(active->request.id)) continue;
-      for (auto& choice : active->choices) choice->finish(FinishReason::cancelled, events_);
-      end(*active);
-    }
-    std::erase_if(from, [&](const auto& active) { return cancelled.contains(active->request.id); });
+  if (!all && cancelled.empty()) return;
+  const auto leaves = [&](Active& active) {
+    if (!all && !cancelled.contains(active.request.id)) return false;
+    for (auto& choice : active.choices) choice->finish(FinishReason::cancelled, events_);
+    end(active);
+    return true;
   };
-  leave(running_);
-  leave(waiting_);
+  std::erase_if(running_, leaves);
+  std::erase_if(waiting_, leaves);
 }
 
-void Engine::send() {
-  {
-    const std::lock_guard lock(door_);
-    for (const auto& event : events_) {
-      if (event.type == Event::Type::finished || event.type == Event::Type::failed) {
-        live_.erase(event.request);
-        cancelled_.erase(event.request);
-      }
+// What other threads see of the step.
+void Engine::publish() {
+  const std::lock_guard lock(door_);
+  for (const auto& event : events_) {
+    if (event.type == Event::Type::finished || event.type == Event::Type::failed) {
+      live_.erase(event.request);
+      cancelled_.erase(event.request);
     }
-    seen_ = totals_;
-    seen_.running = static_cast<uint32_t>(running_.size());
-    seen_.waiting = static_cast<uint32_t>(waiting_.size());
-    seen_.slots = pool_.size();
-    seen_.free = pool_.free();
-    seen_.cached = tree_.cached();
-    seen_.branches = running_.empty() ? 0 : static_cast<uint32_t>(builder_.samples().size());
   }
-  if (!events_.empty()) sink_(std::move(events_));
-  events_.clear();
+  seen_ = totals_;
+  seen_.running = static_cast<uint32_t>(running_.size());
+  seen_.waiting = static_cast<uint32_t>(waiting_.size());
+  seen_.slots = pool_.size();
+  seen_.free = pool_.free();
+  seen_.cached = tree_.cached();
+  seen_.branches = running_.empty() ? 0 : static_cast<uint32_t>(builder_.samples().size());
 }
 
 Stats Engine::stats() const {
@@ -176,8 +171,8 @@ void Engine::check_integrity() const {
   const auto claim = [&](compute::Slot slot) { ensure(owners[slot]++ == 0, "one owner for every slot, found two"); };
   tree_.visit(claim);
   for (const auto& active : running_) {
-    for (size_t i = active->owned; i < active->slots.size(); ++i) claim(active->slots[i]);
-    for (const auto& choice : active->choices) {
+    for (size_t i = active.owned; i < active.slots.size(); ++i) claim(active.slots[i]);
+    for (const auto& choice : active.choices) {
       branch::for_each_flat(choice->trunk(), [&](const branch::Branch& branch, uint32_t from, uint32_t to) {
         for (uint32_t i = from; i < to && i < branch.slots.size(); ++i) claim(branch.slots[i]);
       });

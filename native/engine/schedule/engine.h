@@ -1,8 +1,8 @@
 // Continuous batching: requests come in, events go out, one forward step at a time.
 #pragma once
 #include <condition_variable>
-#include <deque>
 #include <functional>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -35,10 +35,11 @@ struct Stats {
            forked_branches = 0, preemptions = 0, requests = 0;
 };
 
-// Thread safety: submit, cancel, stats and check_integrity may be called from any thread. Events leave on the thread
-// that runs step(), one call of the sink a step.
+// Thread safety: submit, cancel, stats and check_integrity may be called from any thread, the sink's included; start,
+// close and the destructor from one other thread at a time.
 class Engine {
  public:
+  // Takes the events of one step, on the thread that runs it. Must not throw.
   using Sink = std::function<void(std::vector<Event>&&)>;
 
   Engine(std::unique_ptr<model::Model> model, text::Vocabulary vocabulary, const Options& options, Sink sink);
@@ -86,8 +87,9 @@ class Engine {
   void release_prompt(Active& active, bool keep);
   void end(Active& active);
   void fail(Active& active, const Error& error);
-  void fail_all(const Error& error);
-  void send();
+  void report_failure(RequestId id, ErrorCode code, const char* what);
+  void start_over(ErrorCode code, const char* what);
+  void publish();
 
   std::unique_ptr<model::Model> model_;
   const branch::Lexicon lexicon_;
@@ -99,15 +101,15 @@ class Engine {
   kv::SlotPool pool_;
   kv::RadixTree tree_;
   BatchBuilder builder_;
-  std::vector<std::unique_ptr<Active>> running_;  // oldest first
-  std::deque<std::unique_ptr<Active>> waiting_;   // oldest first
+  // Requests move from list to list as nodes, so that a step that breaks off loses none.
+  std::list<Active> running_, waiting_;  // oldest first
   branch::Events events_;
   Stats totals_;
 
   // What other threads hand in and read; guarded by door_, which is never held while computing.
   mutable std::mutex door_;
   std::condition_variable bell_;
-  std::vector<std::unique_ptr<Active>> inbox_;
+  std::list<Active> inbox_;
   std::unordered_set<RequestId> cancelled_, live_;
   Stats seen_;
   uint64_t arrivals_ = 0;

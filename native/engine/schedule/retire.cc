@@ -26,33 +26,33 @@ double ms(Clock::time_point from, Clock::time_point to) {
 // A computed prompt goes to the prefix cache at once: requests that run beside this one share it.
 void Engine::finish_prompts() {
   for (auto& active : running_) {
-    if (active->prompt_done || active->slots.size() < active->prompt_tokens()) continue;
+    if (active.prompt_done || active.slots.size() < active.prompt_tokens()) continue;
     if (options_.prefix_cache) {
-      auto* const node = tree_.insert(active->keys, active->slots, active->owned);
-      if (active->held) tree_.unlock(active->held);
-      active->held = node;
-      active->owned = active->prompt_tokens();
+      auto* const node = tree_.insert(active.keys, active.slots, active.owned);
+      if (active.held) tree_.unlock(active.held);
+      active.held = node;
+      active.owned = active.prompt_tokens();
     }
-    for (const auto& [begin, end] : active->layout.context) {
-      kv::append(active->path, &active->slots[begin], end - begin);
+    for (const auto& [begin, end] : active.layout.context) {
+      kv::append(active.path, &active.slots[begin], end - begin);
     }
-    active->prompt_done = true;
+    active.prompt_done = true;
   }
 }
 
 void Engine::finish_requests() {
-  std::erase_if(running_, [&](auto& active) {
-    if (active->fault) {
-      fail(*active, *active->fault);
+  std::erase_if(running_, [&](Active& active) {
+    if (active.fault) {
+      fail(active, *active.fault);
       return true;
     }
-    if (!active->prompt_done) return false;
-    for (auto& choice : active->choices) {
-      if (!active->request.max_tokens) choice->finish(FinishReason::length, events_);
-      if (choice->finished()) release(*active, *choice, true);
+    if (!active.prompt_done) return false;
+    for (auto& choice : active.choices) {
+      if (!active.request.max_tokens) choice->finish(FinishReason::length, events_);
+      if (choice->finished()) release(active, *choice, true);
     }
-    if (!active->finished()) return false;
-    end(*active);
+    if (!active.finished()) return false;
+    end(active);
     return true;
   });
 }
@@ -146,17 +146,23 @@ void Engine::end(Active& active) {
 void Engine::fail(Active& active, const Error& error) {
   for (auto& choice : active.choices) release(active, *choice, false);
   release_prompt(active, false);
-  Event failed{.type = Event::Type::failed, .request = active.request.id};
-  failed.code = error.code();
-  failed.text = error.what();
-  events_.push_back(std::move(failed));
+  report_failure(active.request.id, error.code(), error.what());
 }
 
-void Engine::fail_all(const Error& error) {
-  for (auto& active : running_) fail(*active, error);
-  for (auto& active : waiting_) fail(*active, error);
-  running_.clear();
-  waiting_.clear();
+// Where a step breaks off, nobody knows who owns which slot: requests and prefix cache go, and every slot is free.
+void Engine::start_over(ErrorCode code, const char* what) {
+  pool_.reset();
+  tree_.clear();
+  for (auto* const list : {&running_, &waiting_}) {
+    for (; !list->empty(); list->pop_front()) report_failure(list->front().request.id, code, what);
+  }
+}
+
+void Engine::report_failure(RequestId id, ErrorCode code, const char* what) {
+  Event failed{.type = Event::Type::failed, .request = id};
+  failed.code = code;
+  failed.text = what;
+  events_.push_back(std::move(failed));
 }
 
 }  // namespace npr::schedule

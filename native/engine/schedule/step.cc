@@ -1,6 +1,8 @@
 // One step of the engine: admission, room, forward, sampling.
 #include <algorithm>
 #include <exception>
+#include <iterator>
+#include <new>
 #include <optional>
 #include <string>
 
@@ -12,63 +14,73 @@ namespace npr::schedule {
 using branch::Choice;
 
 bool Engine::step() {
-  const std::lock_guard lock(state_);
-  try {
-    take_inbox();
-    admit();
-    builder_.clear();
-    if (!running_.empty()) {
-      compute(make_room());
-      finish_prompts();
-      sample();
-      finish_requests();
-      ++totals_.steps;
+  branch::Events events;
+  bool worked = false;
+  {
+    const std::lock_guard lock(state_);
+    try {
+      take_inbox();
+      admit();
+      builder_.clear();
+      if (!running_.empty()) {
+        compute(make_room());
+        finish_prompts();
+        sample();
+        finish_requests();
+        ++totals_.steps;
+      }
+    } catch (const Error& error) {
+      start_over(error.code(), error.what());
+    } catch (const std::bad_alloc&) {
+      start_over(ErrorCode::out_of_memory, "out of memory");
+    } catch (const std::exception& error) {
+      start_over(ErrorCode::internal, error.what());
     }
-  } catch (const Error& error) {
-    fail_all(error);
-  } catch (const std::exception& error) {
-    fail_all(Error(ErrorCode::internal, error.what()));
+    worked = !running_.empty() || !waiting_.empty() || !events_.empty();
+    publish();
+    events.swap(events_);
   }
-  const bool worked = !running_.empty() || !waiting_.empty() || !events_.empty();
-  send();
+  if (!events.empty()) sink_(std::move(events));
   return worked;
 }
 
-// Requests start in the order of their arrival; one that does not fit yet holds back those behind it.
+// Requests start in the order of their arrival; one that does not fit yet holds back those behind it. What those that
+// run have still to compute counts as taken: who is admitted and preempted at once has gained nothing.
 void Engine::admit() {
+  uint64_t promised = 0;
+  for (const auto& active : running_) promised += active.pending();
   while (!waiting_.empty() && running_.size() < options_.max_running) {
-    auto& active = waiting_.front();
-    if (!prepare(*active)) {
+    Active& active = waiting_.front();
+    if (!prepare(active)) {
       waiting_.pop_front();
       continue;
     }
-    if (options_.prefix_cache && !active->scores_prompt()) {
+    if (options_.prefix_cache && !active.scores_prompt()) {
       // The last prompt token is computed anew: its logits are wanted.
-      active->held = tree_.match(std::span(active->keys).first(active->keys.size() - 1), active->slots);
-      active->owned = static_cast<uint32_t>(active->slots.size());
+      active.held = tree_.match(std::span(active.keys).first(active.keys.size() - 1), active.slots);
+      active.owned = static_cast<uint32_t>(active.slots.size());
     }
-    uint32_t need = active->prompt_tokens() - active->owned + kv::SlotPool::tile;
-    for (const auto& choice : active->choices) {
-      if (!choice->finished()) need += pending(choice->trunk()) + kv::SlotPool::tile;
+    promised += active.prompt_tokens() - active.owned + kv::SlotPool::tile;
+    for (const auto& choice : active.choices) {
+      if (!choice->finished()) promised += pending(choice->trunk()) + kv::SlotPool::tile;
     }
-    if (!running_.empty() && need > pool_.free() + tree_.evictable()) {
-      release_prompt(*active, true);
+    if (!running_.empty() && promised > pool_.free() + tree_.evictable()) {
+      release_prompt(active, true);
       return;
     }
-    if (!active->started) {
-      active->started = true;
-      active->admitted = Clock::now();
-      active->cached_tokens = active->owned;
-      totals_.prompt_tokens += active->prompt_tokens();
-      totals_.cached_tokens += active->owned;
-      Event started{.type = Event::Type::started, .request = active->request.id};
-      started.usage.prompt_tokens = active->prompt_tokens();
-      started.usage.cached_tokens = active->owned;
+    if (!active.started) {
+      active.started = true;
+      active.admitted = Clock::now();
+      active.cached_tokens = active.owned;
+      totals_.prompt_tokens += active.prompt_tokens();
+      totals_.cached_tokens += active.owned;
+      Event started{.type = Event::Type::started, .request = active.request.id};
+      started.usage.prompt_tokens = active.prompt_tokens();
+      started.usage.cached_tokens = active.owned;
       events_.push_back(std::move(started));
     }
-    const auto place = std::ranges::upper_bound(running_, active->arrival, {}, &Active::arrival);
-    running_.insert(place, std::move(active));
-    waiting_.pop_front();
+    const auto place = std::ranges::upper_bound(running_, active.arrival, {}, &Active::arrival);
+    running_.splice(place, waiting_, waiting_.begin());
   }
 }
 
@@ -123,7 +135,7 @@ bool Engine::prepare(Active& active) {
 std::vector<uint32_t> Engine::plan() const {
   std::vector<Want> wants;
   for (const auto& active : running_) {
-    wants.push_back({active->pending(), !active->prompt_done || active->recomputing});
+    wants.push_back({active.pending(), !active.prompt_done || active.recomputing});
   }
   return deal(wants, model_->max_rows(), totals_.steps);
 }
@@ -137,16 +149,16 @@ std::vector<uint32_t> Engine::make_room() {
     if (pool_.free() < rows) tree_.evict(rows - pool_.free());
     if (pool_.free() >= rows) return quotas;
     ensure(running_.size() > 1, "a single request that fits the KV pool");
-    preempt(*running_.back());
-    waiting_.push_front(std::move(running_.back()));
-    running_.pop_back();
+    preempt(running_.back());
+    waiting_.splice(waiting_.begin(), running_, std::prev(running_.end()));
   }
 }
 
 void Engine::compute(const std::vector<uint32_t>& quotas) {
-  for (size_t i = 0; i < running_.size(); ++i) {
-    auto& active = *running_[i];
-    if (quotas[i]) builder_.add(active, quotas[i]);
+  auto quota = quotas.begin();
+  for (auto& active : running_) {
+    if (*quota) builder_.add(active, *quota);
+    ++quota;
     if (active.prompt_done && active.recomputing && !active.pending()) active.recomputing = false;
   }
   const auto& batch = builder_.finish();

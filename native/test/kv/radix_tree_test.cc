@@ -1,7 +1,10 @@
 #include "kv/radix_tree.h"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <random>
 #include <set>
 
@@ -250,3 +253,32 @@ TEST(misuse_is_told) {
 }
 
 }  // namespace
+
+// A chain of one node a token, as a prompt that grows by one token a request makes, goes on a small stack.
+TEST(a_deep_tree_takes_no_stack) {
+  constexpr uint32_t depth = 10000;
+  SlotPool pool(depth);
+  std::optional<RadixTree> tree(std::in_place, pool);
+  Keys keys;
+  Slots slots;
+  for (uint32_t i = 0; i < depth; ++i) keys.push_back(i);
+  pool.take(depth, std::nullopt, slots);
+  tree->unlock(tree->insert(keys, slots, 0));
+  for (uint32_t count = depth; --count;) {
+    Slots found;
+    tree->unlock(tree->match(std::span(keys).first(count), found));
+  }
+  tree->check();
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  pthread_attr_setstacksize(&attributes, 128 << 10);
+  pthread_t thread;
+  const auto destroy = [](void* tree_to_go) -> void* {
+    static_cast<std::optional<RadixTree>*>(tree_to_go)->reset();
+    return nullptr;
+  };
+  CHECK_EQ(pthread_create(&thread, &attributes, destroy, &tree), 0);
+  pthread_join(thread, nullptr);
+  pthread_attr_destroy(&attributes);
+  CHECK(!tree);
+}

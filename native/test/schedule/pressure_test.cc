@@ -1,0 +1,77 @@
+// Few slots, many requests: who is admitted, and what a caller may do meanwhile.
+#include "check.h"
+#include "schedule/world.h"
+
+using namespace npr;
+using namespace test;
+
+namespace {
+
+Request request_of(RequestId id, uint32_t prompt, uint32_t max_tokens) {
+  Request request;
+  request.id = id;
+  std::mt19937 random(static_cast<uint32_t>(id));
+  for (uint32_t i = 0; i < prompt; ++i) request.prompt.push_back(static_cast<int32_t>(14 + random() % 20));
+  request.max_tokens = max_tokens;
+  request.ignore_eos = true;
+  request.sampling.seed = id;
+  return request;
+}
+
+}  // namespace
+
+// 20 prompts of 100 tokens over 600 slots: five or six fit beside each other, with all that they will add.
+TEST(prompts_that_do_not_fit_together_wait_for_each_other) {
+  World world({.rows = 32, .slots = 600});
+  for (RequestId id = 1; id <= 20; ++id) world.engine().submit(request_of(id, 100, 4));
+  uint32_t most = 0;
+  while (world.engine().step()) most = std::max(most, world.engine().stats().running);
+  for (RequestId id = 1; id <= 20; ++id) CHECK_EQ(world.of(id).usage.completion_tokens, 4u);
+  CHECK_EQ(world.engine().stats().preemptions, 0u);
+  CHECK(most >= 4 && most <= 6);
+}
+
+// Each of 12 answers grows to a third of the pool: they preempt each other, yet most of the work is done once.
+TEST(preemption_ends) {
+  World world({.rows = 64, .slots = 600});
+  for (RequestId id = 1; id <= 12; ++id) world.engine().submit(request_of(id, 10, 190));
+  uint64_t steps = 0;
+  while (world.engine().step()) ++steps;
+  for (RequestId id = 1; id <= 12; ++id) CHECK_EQ(world.of(id).usage.completion_tokens, 190u);
+  CHECK(world.engine().stats().preemptions > 0);
+  CHECK(world.engine().stats().preemptions <= 24);
+  CHECK(steps < 12 * 190);
+}
+
+TEST(more_samples_than_slots_are_refused) {
+  World world({.slots = 64});
+  Request request = request_of(1, 8, 0);
+  request.n = 4294967295u;
+  CHECK(CHECK_THROWS(world.engine().submit(request)).find("expected 1 to 64") != std::string::npos);
+  request.n = 64;
+  CHECK_EQ(world.alone(request).reasons.size(), 64u);
+  request.max_tokens = 4294967295u;
+  CHECK(CHECK_THROWS(world.engine().submit(request)).find("exceed the KV pool") != std::string::npos);
+}
+
+TEST(the_sink_may_call_the_engine) {
+  auto model = std::make_unique<model::Model>(checkpoint(), compute::make_cpu_backend({.threads = 1}),
+                                              256 * checkpoint().config().kv_shape().slot_bytes(), 32);
+  schedule::Engine* engine = nullptr;
+  uint32_t finished = 0;
+  schedule::Engine made(std::move(model), vocabulary(), {}, [&](std::vector<Event>&& events) {
+    engine->check_integrity();
+    (void)engine->stats();
+    for (const auto& event : events) {
+      if (event.type == Event::Type::delta) engine->cancel(event.request);
+      if (event.type != Event::Type::finished) continue;
+      // Its id is free again.
+      if (++finished < 5) engine->submit(request_of(event.request, 20, 10));
+    }
+  });
+  engine = &made;
+  made.submit(request_of(1, 20, 10));
+  while (made.step()) {
+  }
+  CHECK_EQ(finished, 5u);
+}
