@@ -6,8 +6,8 @@
 #include <fstream>
 #include <vector>
 
+#include "compute/convert.h"
 #include "error.h"
-#include "model/numbers.h"
 #include "model/safetensors_writer.h"
 #include "model/tensors.h"
 
@@ -27,7 +27,7 @@ void fill(uint64_t seed, uint64_t first, float centre, float spread, std::span<u
   for (size_t i = 0; i < out.size(); ++i) {
     const uint64_t bits = random_bits(seed, (first + i) / 4) >> (16 * (i % 4));
     const auto unit = static_cast<float>(static_cast<int16_t>(bits & 0xffff)) / 32768.0f;  // [-1, 1)
-    out[i] = float_to_bf16(centre + spread * unit);
+    out[i] = compute::to_bf16(centre + spread * unit);
   }
 }
 

@@ -4,7 +4,7 @@
 #include <initializer_list>
 #include <string>
 
-#include "model/numbers.h"
+#include "compute/convert.h"
 #include "model/tensors.h"
 
 namespace npr::model {
@@ -25,7 +25,7 @@ std::vector<float> floats_of(const Tensor& tensor) {
   for (size_t i = 0; i < out.size(); ++i) {
     uint16_t bits;
     std::memcpy(&bits, tensor.bytes.data() + 2 * i, sizeof bits);
-    out[i] = tensor.dtype == "BF16" ? bf16_to_float(bits) : f16_to_float(bits);
+    out[i] = tensor.dtype == "BF16" ? compute::to_float(bits) : compute::half_to_float(bits);
   }
   return out;
 }

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <string>
 
-#include "compute/cpu/convert.h"
+#include "compute/convert.h"
 #include "error.h"
 
 namespace npr::compute {

@@ -1,4 +1,4 @@
-// Scalar conversions between the float formats of a checkpoint.
+// The 16-bit float formats of checkpoints, to and from float.
 #pragma once
 #include <bit>
 #include <cstdint>
