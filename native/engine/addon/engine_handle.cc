@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <utility>
 
 #include "addon/convert.h"
 #include "model/checkpoint.h"
@@ -60,28 +61,32 @@ class Task : public Napi::AsyncWorker {
 };
 
 // Carries events from the engine's thread to JavaScript. Shared, since the engine may outlive the JavaScript object by
-// the length of a close().
+// the length of a close(). Thread safety: post() and close() may be called from any thread.
 class Mailbox {
  public:
   Mailbox(Napi::Env env, Napi::Function listener)
       : wake_(Napi::ThreadSafeFunction::New(env, listener, "npr-serve events", 0, 1)) {}
 
+  // Under the lock throughout: once closed, the thread-safe function may be gone.
   void post(std::vector<Event>&& events, const std::shared_ptr<Mailbox>& self) {
-    {
-      const std::lock_guard lock(mutex_);
-      if (closed_) return;
-      const bool idle = events_.empty();
-      events_.insert(events_.end(), std::make_move_iterator(events.begin()), std::make_move_iterator(events.end()));
-      if (!idle) return;  // a wake-up is on its way
-    }
+    const std::lock_guard lock(mutex_);
+    if (closed_) return;
+    const bool idle = events_.empty();
+    events_.insert(events_.end(), std::make_move_iterator(events.begin()), std::make_move_iterator(events.end()));
+    if (!idle) return;  // a wake-up is on its way
     wake_.NonBlockingCall([self](Napi::Env env, Napi::Function listener) { self->deliver(env, listener); });
   }
 
   void close() {
     const std::lock_guard lock(mutex_);
-    if (closed_) return;
+    if (!std::exchange(closed_, true)) wake_.Release();
+  }
+
+  // The environment ends (a worker is terminated, the process exits) and takes the thread-safe function along, while
+  // the engine may still run.
+  void abandon() {
+    const std::lock_guard lock(mutex_);
     closed_ = true;
-    wake_.Release();
   }
 
  private:
@@ -190,7 +195,7 @@ class EngineHandle : public Napi::ObjectWrap<EngineHandle> {
 
 // load(options, vocabulary, onProgress(done, total), onEvents(events)): Promise<NativeEngine>
 Napi::Value load(const Napi::CallbackInfo& call) {
-  const Napi::Env env = call.Env();
+  Napi::Env env = call.Env();
   if (call.Length() != 4 || !call[0].IsObject() || !call[1].IsObject() || !call[2].IsFunction() ||
       !call[3].IsFunction()) {
     throw Napi::TypeError::New(env,
@@ -201,6 +206,7 @@ Napi::Value load(const Napi::CallbackInfo& call) {
   auto progress = std::make_shared<Napi::ThreadSafeFunction>(
       Napi::ThreadSafeFunction::New(env, call[2].As<Napi::Function>(), "npr-serve progress", 0, 1));
   auto mailbox = std::make_shared<Mailbox>(env, call[3].As<Napi::Function>());
+  env.AddCleanupHook([mailbox] { mailbox->abandon(); });
   auto engine = std::make_shared<std::shared_ptr<schedule::Engine>>();
 
   const auto work = [=] {
