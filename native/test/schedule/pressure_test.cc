@@ -1,4 +1,8 @@
 // Few slots, many requests: who is admitted, and what a caller may do meanwhile.
+#include <atomic>
+#include <limits>
+#include <thread>
+
 #include "check.h"
 #include "schedule/world.h"
 
@@ -74,4 +78,61 @@ TEST(the_sink_may_call_the_engine) {
   while (made.step()) {
   }
   CHECK_EQ(finished, 5u);
+}
+
+// One bans the only token that its budget leaves it in the end; what runs beside it notices nothing.
+TEST(a_request_that_can_sample_nothing_fails_by_itself) {
+  World world({.rows = 32, .slots = 512});
+  Request stuck = request_of(1, 10, 60);
+  stuck.n = 3;
+  stuck.prompt.insert(stuck.prompt.end(), {im_start, assistant, newline, first_tag, first_tag + 2});
+  stuck.parallel = {.enabled = true};
+  stuck.sampling.logit_bias = {{first_tag + 3, -std::numeric_limits<float>::infinity()}};
+  world.engine().submit(stuck);
+  world.engine().submit(request_of(2, 30, 80));
+  while (!world.of(1).finished) world.engine().step();
+  world.engine().check_integrity();
+  CHECK(world.of(1).failure.find("no token can be sampled") != std::string::npos);
+  CHECK(!world.of(2).finished);
+  world.run();
+  World alone({});
+  CHECK_EQ(alone.alone(request_of(2, 30, 80)).difference(world.of(2)), "");
+  const auto stats = world.engine().stats();
+  CHECK_EQ(stats.free + stats.cached, stats.slots);
+}
+
+TEST(what_was_taken_ends_though_the_engine_closes) {
+  for (uint32_t round = 0; round < 10; ++round) {
+    auto model = std::make_unique<model::Model>(checkpoint(), compute::make_cpu_backend({.threads = 2}),
+                                                300 * checkpoint().config().kv_shape().slot_bytes(), 32);
+    uint32_t ended = 0;
+    schedule::Engine engine(std::move(model), vocabulary(), {.max_running = 4, .max_waiting = 1000},
+                            [&](std::vector<Event>&& events) {
+                              for (const auto& event : events) {
+                                ended += event.type == Event::Type::finished || event.type == Event::Type::failed;
+                              }
+                            });
+    engine.start();
+    std::atomic<uint32_t> taken{0};
+    std::vector<std::thread> callers;
+    for (uint32_t caller = 0; caller < 3; ++caller) {
+      callers.emplace_back([&, caller] {
+        try {
+          for (RequestId id = 1 + caller; id < 300; id += 3, ++taken) {
+            engine.submit(request_of(id, 20, 20));
+            if (id % 7 == 0) engine.check_integrity();
+            if (id % 5 == 0) engine.cancel(id);
+          }
+        } catch (const Error& error) {
+          CHECK(error.code() == ErrorCode::unavailable);
+        }
+      });
+    }
+    while (taken < 10 * round) std::this_thread::yield();
+    engine.close();
+    for (auto& caller : callers) caller.join();
+    CHECK_EQ(ended, taken.load());
+    engine.check_integrity();
+    engine.close();
+  }
 }
