@@ -130,9 +130,9 @@ async function promptTokens(chat: string): Promise<number[]> {
   return answer.prompt_token_ids;
 }
 
-/** Throws where any response was an error: its time would say nothing. */
+/** Throws where any request failed: its time would say nothing. A machine that is busy otherwise may take its time. */
 async function fire(options: autocannon.Options): Promise<autocannon.Result> {
-  const result = await autocannon(options);
+  const result = await autocannon({ ...options, timeout: 60 });
   if (result.errors > 0 || result.non2xx > 0) {
     throw new Error(`${options.url}: ${result.errors} failed and ${result.non2xx} refused requests`);
   }
