@@ -60,9 +60,9 @@ Attention::Attention(const Kernels& kernels, ThreadPool& threads, const KvPool& 
       work_(threads.size()) {
   const size_t vectors = size_t{group_rows(group_)} * group_;
   for (Workspace& w : work_) {
-    w.q = Pages(vectors * head_dim_ * sizeof(bf16), "attention");
+    w.q = Pages(vectors * head_dim_ * kernels.operand_bytes, "attention");
     w.keys = Pages(chunk_keys * size_t{head_dim_} * sizeof(bf16), "attention");
-    w.probabilities = Pages(vectors * chunk_keys * sizeof(bf16), "attention");
+    w.probabilities = Pages(vectors * chunk_keys * kernels.operand_bytes, "attention");
     w.visible.resize(vectors);
   }
 }
@@ -102,8 +102,9 @@ void Attention::run_item(const Wave& wave, const SpanItem& item, uint32_t layer,
   const size_t row_elements = size_t{group_} * head_dim_;
   uint32_t most = 0;
   for (uint32_t m = 0; m < item.count; ++m) {
-    std::memcpy(work.q.as<bf16>() + m * row_elements, q + (size_t{members[m].row} * kv_heads_ + head) * row_elements,
-                row_elements * sizeof(bf16));
+    kernels_.operands(q + (size_t{members[m].row} * kv_heads_ + head) * row_elements,
+                      static_cast<uint32_t>(row_elements),
+                      work.q.as<std::byte>() + m * row_elements * kernels_.operand_bytes);
     most = std::max(most, members[m].visible);
   }
   const Block result = block(wave, item, head);
@@ -145,7 +146,7 @@ void Attention::run_chunk(const SpanItem& item, uint32_t first, uint32_t end, ui
   const size_t vector = size_t{first} * group_;
   ChunkTask task{.head_dim = head_dim_,
                  .vectors = (end - first) * group_,
-                 .q = work.q.as<bf16>() + vector * head_dim_,
+                 .q = work.q.as<std::byte>() + vector * head_dim_ * kernels_.operand_bytes,
                  .visible = work.visible.data() + vector,
                  .pieces = pieces,
                  .piece_count = count,
@@ -156,7 +157,7 @@ void Attention::run_chunk(const SpanItem& item, uint32_t first, uint32_t end, ui
                  .max = result.max + vector,
                  .sum = result.sum + vector,
                  .out = result.out + vector * head_dim_,
-                 .probabilities = work.probabilities.as<bf16>()};
+                 .probabilities = work.probabilities.as<std::byte>()};
   if (chunk + 2 * chunk_keys <= widest->visible) {
     plan_.slots(widest->sequence, chunk + chunk_keys, chunk_keys, slots);
     // the last of each sixteen: the first may lie in a tile of this chunk

@@ -25,9 +25,9 @@ class Attention {
  private:
   // What one thread needs for one item.
   struct Workspace {
-    Pages q;                       // bf16 [group rows, group, head_dim]
+    Pages q;                       // operands [group rows, group, head_dim]
     Pages keys;                    // bf16, a chunk's scattered keys as tiles
-    Pages probabilities;           // bf16 [group rows, group, chunk_keys]
+    Pages probabilities;           // operands [group rows, group, chunk_keys]
     std::vector<uint8_t> visible;  // of each vector of q
   };
   // Partial results of one item and head.

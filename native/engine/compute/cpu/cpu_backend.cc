@@ -12,6 +12,7 @@
 #include "compute/cpu/attention.h"
 #include "compute/cpu/kernels.h"
 #include "compute/cpu/kv_pool.h"
+#include "compute/cpu/linear.h"
 #include "compute/cpu/packed_matrix.h"
 #include "compute/cpu/pages.h"
 #include "compute/cpu/thread_pool.h"
@@ -20,10 +21,7 @@
 namespace npr::compute {
 namespace {
 
-// Rows of one linear task: their inputs and sums stay in L2 while the panels pass by.
-constexpr uint32_t block_rows = 126;
-// Work (multiplications, or elements of a row operation) under which waking the threads costs more than it brings.
-constexpr size_t least_products = size_t{1} << 18;
+// Elements of a row operation under which waking the threads costs more than it brings.
 constexpr size_t least_elements = size_t{1} << 13;
 
 bool machine_has(Isa isa) {
@@ -64,11 +62,7 @@ uint32_t thread_count(uint32_t asked) { return asked ? asked : std::max(1u, std:
 class CpuBackend : public Backend {
  public:
   explicit CpuBackend(const CpuOptions& options)
-      : kernels_(choose(options.isa)), threads_(thread_count(options.threads)) {
-    for (uint32_t t = 0; t < threads_.size(); ++t) {
-      sums_.emplace_back(block_rows * kernels_.panel * sizeof(float), "working memory");
-    }
-  }
+      : kernels_(choose(options.isa)), threads_(thread_count(options.threads)), linear_(kernels_, threads_) {}
 
   std::string description() const override {
     return std::string("cpu ") + kernels_.name + ", " + std::to_string(threads_.size()) +
@@ -76,7 +70,7 @@ class CpuBackend : public Backend {
   }
 
   std::unique_ptr<Matrix> pack(std::span<const HostRows> parts, uint32_t k) override {
-    return std::make_unique<PackedMatrix>(parts, k, kernels_.panel, threads_);
+    return std::make_unique<PackedMatrix>(parts, k, threads_);
   }
   float* floats(size_t count) override {
     return arrays_.emplace_back(count * sizeof(float), "working memory").as<float>();
@@ -105,9 +99,11 @@ class CpuBackend : public Backend {
              std::span<const Sequence> sequences) override;
   void embed(std::span<const int32_t> tokens, const Matrix& table, float* out) override;
   void rms_norm(const float* x, const float* weight, uint32_t rows, uint32_t n, float eps, bf16* out) override;
-  void linear(const bf16* x, uint32_t rows, const Matrix& w, float* out) override { multiply(x, rows, w, out, false); }
+  void linear(const bf16* x, uint32_t rows, const Matrix& w, float* out) override {
+    linear_.run(x, rows, static_cast<const PackedMatrix&>(w), out, false);
+  }
   void linear_add(const bf16* x, uint32_t rows, const Matrix& w, float* out) override {
-    multiply(x, rows, w, out, true);
+    linear_.run(x, rows, static_cast<const PackedMatrix&>(w), out, true);
   }
   void rotate_and_store(uint32_t layer, const float* qkv, const AttentionWeights& w, float eps, bf16* q) override;
   void attention(uint32_t layer, const bf16* q, bf16* out) override { attention_->run(layer, q, out); }
@@ -122,7 +118,6 @@ class CpuBackend : public Backend {
   }
 
  private:
-  void multiply(const bf16* x, uint32_t rows, const Matrix& w, float* out, bool add);
   // task(row) for every row, on all threads where the rows' elements are worth it.
   template <class Task>
   void each_row(uint32_t rows, size_t elements, const Task& task) {
@@ -135,8 +130,8 @@ class CpuBackend : public Backend {
 
   const Kernels& kernels_;
   ThreadPool threads_;
+  Linear linear_;
   std::vector<Pages> arrays_;
-  std::vector<Pages> sums_;  // one a thread: [block_rows, panel]
   KvPool pool_;
   uint32_t q_heads_ = 0;
   Rope rope_;
@@ -180,40 +175,6 @@ void CpuBackend::embed(std::span<const int32_t> tokens, const Matrix& table, flo
 void CpuBackend::rms_norm(const float* x, const float* weight, uint32_t rows, uint32_t n, float eps, bf16* out) {
   each_row(rows, n,
            [&](uint32_t row) { kernels_.rms_norm(x + size_t{row} * n, weight, n, eps, out + size_t{row} * n); });
-}
-
-void CpuBackend::multiply(const bf16* x, uint32_t rows, const Matrix& w, float* out, bool add) {
-  const auto& matrix = static_cast<const PackedMatrix&>(w);
-  const uint32_t panels = matrix.panels(), blocks = (rows + block_rows - 1) / block_rows;
-  const uint32_t tasks = panels * blocks;
-  // Tasks of one block of rows are neighbours, so that the block stays cached; a thread takes its next task before it
-  // works on the last, to fetch the panel ahead of time.
-  auto run = [&](std::atomic<uint32_t>& next, uint32_t thread) {
-    uint32_t task = next.fetch_add(1, std::memory_order_relaxed);
-    while (task < tasks) {
-      const uint32_t following = next.fetch_add(1, std::memory_order_relaxed);
-      const uint32_t panel = task % panels, block = task / panels;
-      const uint32_t first = static_cast<uint32_t>(uint64_t{rows} * block / blocks);
-      const uint32_t end = static_cast<uint32_t>(uint64_t{rows} * (block + 1) / blocks);
-      kernels_.linear({.x = x + size_t{first} * matrix.k(),
-                       .rows = end - first,
-                       .k = matrix.k(),
-                       .panel = matrix.panel(panel),
-                       .columns = std::min(matrix.columns(), matrix.n() - panel * matrix.columns()),
-                       .next_panel = following < tasks ? matrix.panel(following % panels) : nullptr,
-                       .out = out + size_t{first} * matrix.n() + panel * matrix.columns(),
-                       .out_stride = matrix.n(),
-                       .add = add,
-                       .scratch = sums_[thread].as<float>()});
-      task = following;
-    }
-  };
-  std::atomic<uint32_t> next{0};
-  if (size_t{rows} * matrix.n() * matrix.k() < least_products) {
-    run(next, 0);
-  } else {
-    threads_.each([&](uint32_t thread) { run(next, thread); });
-  }
 }
 
 void CpuBackend::rotate_and_store(uint32_t layer, const float* qkv, const AttentionWeights& w, float eps, bf16* q) {

@@ -12,8 +12,9 @@ class NextChunk {
   explicit NextChunk(const ChunkTask& t) : task_(t) {
     if (!t.next[0]) return;
     const uint32_t tiles = (t.vectors + tile_rows - 1) / tile_rows;
-    const uint32_t cuts = (t.head_dim + 16 * tile_vectors - 1) / (16 * tile_vectors);
-    const uint32_t score_steps = t.head_dim / 2 * (chunk_keys / 16 / tile_vectors), value_steps = cuts * chunk_keys / 2;
+    const auto width = static_cast<uint32_t>(vectors_beside(static_cast<int>((t.vectors + tiles - 1) / tiles)));
+    const uint32_t cuts = (t.head_dim + 16 * width - 1) / (16 * width);
+    const uint32_t score_steps = t.head_dim / 2 * (chunk_keys / 16 / width), value_steps = cuts * chunk_keys / 2;
     const uint32_t steps = tiles * (score_steps + value_steps);
     lines_ = (next_tiles * t.head_dim + steps - 1) / steps;
   }
@@ -34,31 +35,28 @@ class NextChunk {
 
 // scores [R][64] = q . keys, unscaled. Keys that lie in a tile at other lanes than in the chunk are moved.
 template <int R>
-inline void scores_of(const ChunkTask& t, const bf16* q, float* scores, NextChunk& ahead) {
-  for (uint32_t first = 0; first < t.piece_count; first += tile_vectors) {
+inline void scores_of(const ChunkTask& t, const Operand* q, float* scores, NextChunk& ahead) {
+  each_part<vectors_beside(R)>(t.piece_count, [&](auto v, uint32_t first, uint32_t, uint32_t) {
+    constexpr int V = decltype(v)::value;
     const KeyPiece* p = t.pieces + first;
-    const uint32_t left = t.piece_count - first;
-    with_constant<tile_vectors>(static_cast<int>(left < tile_vectors ? left : tile_vectors), [&](auto v) {
-      constexpr int V = decltype(v)::value;
-      Tiles<V> b;
-      bool in_place = p[0].first + 16u * V <= chunk_keys;  // whole vectors are written, later pieces over their ends
+    Tiles<V> b;
+    bool in_place = p[0].first + 16u * V <= chunk_keys;  // whole vectors are written, later pieces over their ends
+    for (int i = 0; i < V; ++i) {
+      b.tile[i] = p[i].tile;
+      in_place = in_place && p[i].lane == 0 && p[i].first == p[0].first + tile_slots * i;
+    }
+    if (in_place) {
+      return tile<R, V>(q, t.head_dim, b, t.head_dim / 2, scores + p[0].first, chunk_keys, false, ahead);
+    }
+    float lanes[R][16 * V];
+    tile<R, V>(q, t.head_dim, b, t.head_dim / 2, lanes[0], 16 * V, false, ahead);
+    for (int r = 0; r < R; ++r) {
       for (int i = 0; i < V; ++i) {
-        b.tile[i] = p[i].tile;
-        in_place = in_place && p[i].lane == 0 && p[i].first == p[0].first + tile_slots * i;
+        __builtin_memcpy(scores + r * chunk_keys + p[i].first, lanes[r] + 16 * i + p[i].lane,
+                         p[i].count * sizeof(float));
       }
-      if (in_place) {
-        return tile<R, V>(q, t.head_dim, b, t.head_dim / 2, scores + p[0].first, chunk_keys, false, ahead);
-      }
-      float lanes[R][16 * V];
-      tile<R, V>(q, t.head_dim, b, t.head_dim / 2, lanes[0], 16 * V, false, ahead);
-      for (int r = 0; r < R; ++r) {
-        for (int i = 0; i < V; ++i) {
-          __builtin_memcpy(scores + r * chunk_keys + p[i].first, lanes[r] + 16 * i + p[i].lane,
-                           p[i].count * sizeof(float));
-        }
-      }
-    });
-  }
+    }
+  });
 }
 
 // Scores [R][64] to probabilities relative to the running maxima; what was summed so far is rescaled.
@@ -79,14 +77,14 @@ inline void softmax(const ChunkTask& t, uint32_t first, float (*scores)[chunk_ke
     now[r] = top > shrink[r] ? top : shrink[r];
   }
   store(shrink, exp_negative(load(shrink) - load(now)));
-  bf16* probabilities = t.probabilities + first * chunk_keys;
+  Operand* probabilities = static_cast<Operand*>(t.probabilities) + first * chunk_keys;
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
     Vec p[vectors];
     for (int i = 0; i < vectors; ++i) {
       // the weights that are summed are those that are used, rounded
-      p[i] =
-          store_rounded(probabilities + r * chunk_keys + 16 * i, exp_negative(load(scores[r] + 16 * i) - set1(now[r])));
+      p[i] = store_operands(probabilities + r * chunk_keys + 16 * i,
+                            exp_negative(load(scores[r] + 16 * i) - set1(now[r])));
     }
     float& sum = t.sum[first + r];
     sum = sum * shrink[r] + reduce_add((p[0] + p[1]) + (p[2] + p[3]));
@@ -99,52 +97,51 @@ inline void softmax(const ChunkTask& t, uint32_t first, float (*scores)[chunk_ke
   }
 }
 
-// Cuts a head into vectors: f(constant of how many, first column) for each cut.
-template <class F>
-inline void each_cut(uint32_t head_dim, const F& f) {
-  for (uint32_t column = 0; column < head_dim; column += 16 * tile_vectors) {
-    const uint32_t left = (head_dim - column) / 16;
-    with_constant<tile_vectors>(static_cast<int>(left < tile_vectors ? left : tile_vectors),
-                                [&](auto v) { f(v, column); });
-  }
+// out [R][head_dim] += probabilities [R][2 steps] . values, whose rows are `rows` [2 * steps].
+template <int R>
+inline void weigh(const Operand* probabilities, size_t stride, const bf16* const* rows, size_t steps, float* out,
+                  uint32_t head_dim, NextChunk& ahead) {
+  each_part<vectors_beside(R)>(head_dim / 16, [&](auto v, uint32_t first, uint32_t, uint32_t) {
+    tile<R, decltype(v)::value>(probabilities, stride, Rows{rows, 16 * size_t{first}}, steps, out + 16 * first,
+                                head_dim, true, ahead);
+  });
 }
 
-// out += probabilities . values for vectors [first, end), which all see the same number of keys. An odd last key is
-// paired with zero, whatever its neighbour holds.
-inline void add_values(const ChunkTask& t, uint32_t first, uint32_t end, NextChunk& ahead) {
-  const uint32_t seen = t.visible[first];
-  each_cut(t.head_dim, [&](auto v, uint32_t column) {
-    each_tile(end - first, [&](auto r, uint32_t row, uint32_t, uint32_t) {
-      constexpr int R = decltype(r)::value, V = decltype(v)::value;
-      const bf16* probabilities = t.probabilities + (first + row) * chunk_keys;
-      float* out = t.out + (first + row) * size_t{t.head_dim} + column;
-      tile<R, V>(probabilities, chunk_keys, Rows{t.values, column}, seen / 2, out, t.head_dim, true, ahead);
-    });
+// out += probabilities . values. Keys that all vectors of a tile see come first; the pairs that only some see, and an
+// odd last key, paired with zero, whatever its neighbour holds, are each vector's own.
+inline void add_values(const ChunkTask& t, NextChunk& ahead) {
+  each_part<tile_rows>(t.vectors, [&](auto r, uint32_t first, uint32_t, uint32_t) {
+    constexpr int R = decltype(r)::value;
+    const Operand* probabilities = static_cast<const Operand*>(t.probabilities) + first * chunk_keys;
+    float* out = t.out + first * size_t{t.head_dim};
+    uint32_t common = chunk_keys / 2;
+    for (int i = 0; i < R; ++i) common = t.visible[first + i] / 2u < common ? t.visible[first + i] / 2u : common;
+    weigh<R>(probabilities, chunk_keys, t.values, common, out, t.head_dim, ahead);
+    for (int i = 0; i < R; ++i) {
+      const uint32_t seen = t.visible[first + i];
+      const Operand* p = probabilities + i * chunk_keys;
+      float* row = out + i * size_t{t.head_dim};
+      if (seen / 2 > common) {
+        weigh<1>(p + 2 * common, 0, t.values + 2 * common, seen / 2 - common, row, t.head_dim, ahead);
+      }
+      if (seen % 2 == 0) continue;
+      static constexpr bf16 zeros[256] = {};  // head_dim is at most 256
+      const bf16* const last[2] = {t.values[seen - 1], zeros};
+      const Operand pair[2] = {p[seen - 1], 0};
+      weigh<1>(pair, 0, last, 1, row, t.head_dim, ahead);
+    }
   });
-  if (seen % 2 == 0) return;
-  static constexpr bf16 zeros[256] = {};  // head_dim is at most 256
-  const bf16* const last[2] = {t.values[seen - 1], zeros};
-  for (uint32_t n = first; n < end; ++n) {
-    const bf16 pair[2] = {t.probabilities[n * chunk_keys + seen - 1], 0};
-    each_cut(t.head_dim, [&](auto v, uint32_t column) {
-      tile<1, decltype(v)::value>(pair, 2, Rows{last, column}, 1, t.out + n * size_t{t.head_dim} + column, 0, true);
-    });
-  }
 }
 
 void attend(const ChunkTask& t) {
   NextChunk ahead(t);
-  each_tile(t.vectors, [&](auto r, uint32_t first, uint32_t, uint32_t) {
+  each_part<tile_rows>(t.vectors, [&](auto r, uint32_t first, uint32_t, uint32_t) {
     constexpr int R = decltype(r)::value;
     float scores[R][chunk_keys];
-    const bf16* q = t.q + first * size_t{t.head_dim};
-    scores_of<R>(t, q, scores[0], ahead);
+    scores_of<R>(t, static_cast<const Operand*>(t.q) + first * size_t{t.head_dim}, scores[0], ahead);
     softmax<R>(t, first, scores);
   });
-  for (uint32_t first = 0, end; first < t.vectors; first = end) {
-    for (end = first + 1; end < t.vectors && t.visible[end] == t.visible[first];) ++end;
-    add_values(t, first, end, ahead);
-  }
+  add_values(t, ahead);
 }
 
 void merge(float* max, float* sum, float* out, float span_max, float span_sum, const float* span_out, uint32_t n) {

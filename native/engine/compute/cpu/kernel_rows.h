@@ -24,6 +24,17 @@ inline void store_some_bf16(bf16* p, Vec a, uint32_t n) {
   __builtin_memcpy(p, lanes, n * sizeof(bf16));
 }
 
+inline void widen(const bf16* x, uint32_t n, bf16* out) { __builtin_memcpy(out, x, n * sizeof(bf16)); }
+inline void widen(const bf16* x, uint32_t n, float* out) {
+  uint32_t i = 0;
+  for (; i + 16 <= n; i += 16) store(out + i, load_bf16(x + i));
+  if (i == n) return;
+  bf16 tail[16] = {};
+  __builtin_memcpy(tail, x + i, (n - i) * sizeof(bf16));
+  store_some(out + i, load_bf16(tail), n - i);
+}
+void operands(const bf16* x, uint32_t n, void* out) { widen(x, n, static_cast<Operand*>(out)); }
+
 // e^x for x in [-87, 88]; relative error under 2e-7, 1 at 0 exactly.
 inline Vec exp_within(Vec x) {
   // Adding 1.5 * 2^23 rounds to a whole number n, left in the mantissa's low bits; 127 more make it an exponent.

@@ -5,22 +5,27 @@
 namespace npr::compute {
 namespace {
 
-// Where the right operand's pairs lie: vector v at step i is at(v, i), 16 columns of 2.
-struct Columns {  // a panel [steps][columns][2]
-  const bf16* first;
-  size_t step;  // 2 * columns
-  Pairs at(int v, size_t i) const { return load_pairs(first + i * step + 32 * v); }
-};
+// Vectors of sixteen columns that a tile of `rows` rows takes at once: more would not fit the registers.
+constexpr int most_vectors = 4;
+constexpr int vectors_beside(int rows) {
+  return accumulators / rows < most_vectors ? accumulators / rows : most_vectors;
+}
+
+// Where the right operand's pairs lie: vector v at step i is at<part>(v, i), 16 columns of 2.
 template <int V>
-struct Tiles {  // V key tiles [steps][16][2]
+struct Tiles {  // V panels of a matrix, or key tiles: [steps][16][2]
   const bf16* tile[V];
-  Pairs at(int v, size_t i) const { return load_pairs(tile[v] + 32 * i); }
+  template <int part>
+  Right at(int v, size_t i) const {
+    return load_pairs<part>(tile[v] + 32 * i);
+  }
 };
 struct Rows {               // a step's pair is one element each of two rows
   const bf16* const* rows;  // [2 * steps]
   size_t column;
-  Pairs at(int v, size_t i) const {
-    return load_interleaved(rows[2 * i] + column + 16 * v, rows[2 * i + 1] + column + 16 * v);
+  template <int part>
+  Right at(int v, size_t i) const {
+    return load_interleaved<part>(rows[2 * i] + column + 16 * v, rows[2 * i + 1] + column + 16 * v);
   }
 };
 
@@ -29,19 +34,30 @@ struct Nothing {
   void at(size_t) const {}
 };
 template <int N>
-struct Lines {  // N cache lines a step
-  const char* first;
+struct Lines {  // a cache line of each of N streams
+  const char* first[N];
   void at(size_t i) const {
-#pragma GCC unroll 8
-    for (int line = 0; line < N; ++line) __builtin_prefetch(first + (i * N + line) * 64, 0, 2);
+#pragma GCC unroll 4
+    for (int n = 0; n < N; ++n) __builtin_prefetch(first[n] + 64 * i, 0, 2);
   }
 };
+
+template <int part, int R, int V, class B>
+inline void multiply(const Operand* a, size_t a_stride, const B& b, size_t i, Vec (&acc)[R][V]) {
+#pragma GCC unroll 8
+  for (int v = 0; v < V; ++v) {
+    const Right right = b.template at<part>(v, i);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) acc[r][v] = dot<part>(acc[r][v], a + r * a_stride, right);
+  }
+}
 
 // c [R][16 V] (+)= a [R][2 steps] . b: one accumulator an output, steps in order, so that splitting a sum over calls
 // (`resume`) or rows over tiles changes no bit.
 template <int R, int V, class B, class Ahead = Nothing>
-inline void tile(const bf16* a, size_t a_stride, const B& b, size_t steps, float* c, size_t c_stride, bool resume,
+inline void tile(const Operand* a, size_t a_stride, const B& b, size_t steps, float* c, size_t c_stride, bool resume,
                  Ahead&& ahead = {}) {
+  static_assert(R * V <= accumulators);
   Vec acc[R][V];
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
@@ -49,16 +65,9 @@ inline void tile(const bf16* a, size_t a_stride, const B& b, size_t steps, float
     for (int v = 0; v < V; ++v) acc[r][v] = resume ? load(c + r * c_stride + 16 * v) : set1(0.0f);
   }
   for (size_t i = 0; i < steps; ++i) {
-    Pairs right[V];
-#pragma GCC unroll 8
-    for (int v = 0; v < V; ++v) right[v] = b.at(v, i);
     ahead.at(i);
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      const Pair left = broadcast(a + r * a_stride + 2 * i);
-#pragma GCC unroll 8
-      for (int v = 0; v < V; ++v) acc[r][v] = dot(acc[r][v], left, right[v]);
-    }
+    multiply<0, R, V>(a + 2 * i, a_stride, b, i, acc);
+    if constexpr (pair_parts == 2) multiply<1, R, V>(a + 2 * i, a_stride, b, i, acc);
   }
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
@@ -80,14 +89,15 @@ inline void with_constant(int n, const F& f) {
   f(Constant<N>());
 }
 
-// Cuts rows into as few tiles as can be, as even as can be: f(constant of its rows, first row, index, tiles) for each.
-template <class F>
-inline void each_tile(uint32_t rows, const F& f) {
-  const uint32_t tiles = (rows + tile_rows - 1) / tile_rows;
-  for (uint32_t t = 0, row = 0; t < tiles; ++t) {
-    const uint32_t count = (rows - row + tiles - t - 1) / (tiles - t);
-    with_constant<tile_rows>(static_cast<int>(count), [&](auto r) { f(r, row, t, tiles); });
-    row += count;
+// Cuts `count` things into as few parts of at most N as can be, as even as can be: f(constant of its size, first,
+// index, parts) for each part.
+template <int N, class F>
+inline void each_part(uint32_t count, const F& f) {
+  const uint32_t parts = (count + N - 1) / N;
+  for (uint32_t p = 0, first = 0; p < parts; ++p) {
+    const uint32_t size = (count - first + parts - p - 1) / (parts - p);
+    with_constant<N>(static_cast<int>(size), [&](auto constant) { f(constant, first, p, parts); });
+    first += size;
   }
 }
 

@@ -18,17 +18,20 @@ constexpr uint32_t span_keys = 512;
 // Slots of one tile of the key cache.
 constexpr uint32_t tile_slots = 16;
 
-// out [rows, columns] = x [rows, k] . panel^T, for one panel of a packed matrix.
+// Outputs of one panel of a packed matrix.
+constexpr uint32_t panel_columns = 16;
+
+// out [rows, columns] = x [rows, k] . panels^T, for neighbouring panels of a packed matrix.
 struct LinearTask {
-  const bf16* x;           // row-major, k columns
-  uint32_t rows, k;        // k is even
-  const bf16* panel;       // [k / 2][panel columns][2]
-  uint32_t columns;        // of the panel that exist in the matrix
-  const bf16* next_panel;  // the same thread's next task, to be prefetched; or null
-  float* out;              // row r at out + r * out_stride
+  const void* x;       // operands, row-major, k columns
+  uint32_t rows, k;    // k is even
+  const bf16* panels;  // [panels][k / 2][panel_columns][2]
+  uint32_t columns;    // of these panels that exist in the matrix
+  const bf16* next;    // panels of the same thread's next task, to be prefetched; or null
+  float* out;          // row r at out + r * out_stride
   size_t out_stride;
   bool add;        // out += the finished sum
-  float* scratch;  // [rows, panel columns]
+  float* scratch;  // [panels, rows, panel_columns]
 };
 
 // Keys first .. first + count - 1 of a chunk are lanes lane .. of `tile` [head_dim / 2][tile_slots][2].
@@ -43,7 +46,7 @@ constexpr uint32_t next_tiles = chunk_keys / tile_slots;
 // Folds one chunk of keys into the running softmax of `vectors` query vectors.
 struct ChunkTask {
   uint32_t head_dim, vectors;
-  const bf16* q;           // [vectors, head_dim]
+  const void* q;           // operands [vectors, head_dim]
   const uint8_t* visible;  // [vectors] keys that each sees, 1 .. keys
   const KeyPiece* pieces;  // cover keys 0 .. keys - 1 in order
   uint32_t piece_count;
@@ -56,7 +59,7 @@ struct ChunkTask {
   float* max;           // [vectors] -infinity at first
   float* sum;           // [vectors] 0 at first
   float* out;           // [vectors, head_dim] 0 at first
-  bf16* probabilities;  // [vectors, chunk_keys] to work in
+  void* probabilities;  // operands [vectors, chunk_keys] to work in
 };
 
 // Rotary position of one row.
@@ -67,7 +70,9 @@ struct Rotation {
 
 struct Kernels {
   const char* name;
-  uint32_t panel;  // columns of a packed panel
+  // Bytes of an element of a left operand: bf16 itself, or float where a machine multiplies nothing narrower.
+  uint32_t operand_bytes;
+  void (*operands)(const bf16* x, uint32_t n, void* out);  // out [n] = x [n]
   void (*linear)(const LinearTask&);
   void (*attend)(const ChunkTask&);
   // Softmax partials merged in order: total (max, sum, out [n]) takes in a later span's. The empty set is

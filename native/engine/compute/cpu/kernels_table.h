@@ -9,6 +9,7 @@
 
 namespace npr::compute {
 namespace {
-constexpr Kernels table{isa_name, panel_columns, linear, attend, merge, finish, rms_norm, rotate, round, swiglu};
+constexpr Kernels table{isa_name, sizeof(Operand), operands, linear, attend, merge,
+                        finish,   rms_norm,        rotate,   round,  swiglu};
 }
 }  // namespace npr::compute

@@ -34,8 +34,7 @@ void pack_part_row(const HostRows& part, uint32_t row, uint32_t k, uint32_t firs
 
 }  // namespace
 
-PackedMatrix::PackedMatrix(std::span<const HostRows> parts, uint32_t k, uint32_t columns, ThreadPool& pool)
-    : k_(k), columns_(columns) {
+PackedMatrix::PackedMatrix(std::span<const HostRows> parts, uint32_t k, ThreadPool& pool) : k_(k) {
   uint64_t rows = 0;
   for (const auto& part : parts) rows += part.n;
   if (rows == 0 || rows > UINT32_MAX || k == 0 || k % 2 != 0) {
@@ -50,11 +49,11 @@ PackedMatrix::PackedMatrix(std::span<const HostRows> parts, uint32_t k, uint32_t
   pool.run(panels(), [&](uint32_t index, uint32_t) {
     bf16* panel = data_.as<bf16>() + index * panel_size();
     for (uint32_t first = 0; first < k_; first += block) {
-      uint32_t part = 0, row = index * columns_;
+      uint32_t part = 0, row = index * panel_columns;
       while (part < parts.size() && row >= parts[part].n) row -= parts[part++].n;
-      for (uint32_t column = 0; column < columns_ && part < parts.size(); ++column) {
-        pack_part_row(parts[part], row, k_, first, std::min(block, k_ - first), 2 * size_t{columns_},
-                      panel + (first / 2 * size_t{columns_} + column) * 2);
+      for (uint32_t column = 0; column < panel_columns && part < parts.size(); ++column) {
+        pack_part_row(parts[part], row, k_, first, std::min(block, k_ - first), 2 * size_t{panel_columns},
+                      panel + (first / 2 * size_t{panel_columns} + column) * 2);
         for (++row; part < parts.size() && row == parts[part].n; row = 0) ++part;
       }
     }
@@ -62,8 +61,8 @@ PackedMatrix::PackedMatrix(std::span<const HostRows> parts, uint32_t k, uint32_t
 }
 
 void PackedMatrix::unpack_row(uint32_t row, float* out) const {
-  const bf16* from = panel(row / columns_) + row % columns_ * 2;
-  for (uint32_t i = 0; i < k_; i += 2, from += 2 * columns_) {
+  const bf16* from = panel(row / panel_columns) + row % panel_columns * 2;
+  for (uint32_t i = 0; i < k_; i += 2, from += 2 * panel_columns) {
     out[i] = to_float(from[0]);
     out[i + 1] = to_float(from[1]);
   }

@@ -9,18 +9,15 @@ namespace npr::compute {
 namespace {
 
 constexpr const char* isa_name = "avx2";
-constexpr int tile_vectors = 2;  // 2 x 2 accumulators of two registers leave room for four halves of pairs
-constexpr int tile_rows = 2;
+constexpr int tile_rows = 6;
+constexpr int accumulators = 6;  // of two registers: with a right vector, a left element and a mask, all 16
+constexpr int pair_parts = 2;    // a pair is multiplied one element after the other
+using Operand = float;           // left operands are widened once, not at each of the panels that they meet
 
 struct Vec {
   __m256 a, b;
 };
-struct Pair {
-  __m256 even, odd;  // the two elements as floats in every lane
-};
-struct Pairs {
-  __m256 even_a, odd_a, even_b, odd_b;
-};
+using Right = Vec;  // sixteen elements
 
 inline Vec set1(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
 inline Vec load(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
@@ -74,37 +71,45 @@ inline __m256i to_bf16(__m256 x) {
   const __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(x, x, _CMP_UNORD_Q));
   return _mm256_srli_epi32(_mm256_blendv_epi8(rounded, quiet, nan), 16);
 }
-// Returns what was stored.
-inline Vec store_rounded(bf16* p, Vec x) {
-  const __m256i a = to_bf16(x.a), b = to_bf16(x.b);
-  const __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(a, b), 0xd8);
+inline void store_bf16(bf16* p, Vec x) {
+  const __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(to_bf16(x.a), to_bf16(x.b)), 0xd8);
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), packed);
-  return {_mm256_castsi256_ps(_mm256_slli_epi32(a, 16)), _mm256_castsi256_ps(_mm256_slli_epi32(b, 16))};
 }
-inline void store_bf16(bf16* p, Vec x) { store_rounded(p, x); }
+// Rounded to bf16; returns what was stored.
+inline Vec store_operands(Operand* p, Vec x) {
+  const Vec rounded{_mm256_castsi256_ps(_mm256_slli_epi32(to_bf16(x.a), 16)),
+                    _mm256_castsi256_ps(_mm256_slli_epi32(to_bf16(x.b), 16))};
+  store(p, rounded);
+  return rounded;
+}
 
-inline __m256 even_half(__m256i pairs) { return _mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16)); }
-inline __m256 odd_half(__m256i pairs) {
-  return _mm256_castsi256_ps(_mm256_and_si256(pairs, _mm256_set1_epi32(static_cast<int>(0xffff0000u))));
-}
-inline Pairs load_pairs(const bf16* p) {
+// The even or the odd elements of sixteen pairs.
+template <int part>
+inline Right load_pairs(const bf16* p) {
+  asm("# part %c1"
+      : "+r"(p)
+      : "i"(part));  // or what one part loaded would be kept for the other, in registers that the sums need
   const __m256i a = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
   const __m256i b = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 16));
-  return {even_half(a), odd_half(a), even_half(b), odd_half(b)};
+  if constexpr (part == 0) {
+    return {_mm256_castsi256_ps(_mm256_slli_epi32(a, 16)), _mm256_castsi256_ps(_mm256_slli_epi32(b, 16))};
+  }
+  const __m256i upper = _mm256_set1_epi32(static_cast<int>(0xffff0000u));
+  return {_mm256_castsi256_ps(_mm256_and_si256(a, upper)), _mm256_castsi256_ps(_mm256_and_si256(b, upper))};
 }
-inline Pair broadcast(const bf16* p) {
-  int pair;
-  __builtin_memcpy(&pair, p, sizeof pair);
-  const __m256i all = _mm256_set1_epi32(pair);
-  return {even_half(all), odd_half(all)};
+// The same of pairs whose even elements lie at x and whose odd ones at y.
+template <int part>
+inline Right load_interleaved(const bf16* x, const bf16* y) {
+  return load_bf16(part == 0 ? x : y);
 }
-inline Vec dot(Vec acc, const Pair& x, const Pairs& y) {
-  return {_mm256_fmadd_ps(x.odd, y.odd_a, _mm256_fmadd_ps(x.even, y.even_a, acc.a)),
-          _mm256_fmadd_ps(x.odd, y.odd_b, _mm256_fmadd_ps(x.even, y.even_b, acc.b))};
-}
-// Columns of x and y side by side.
-inline Pairs load_interleaved(const bf16* x, const bf16* y) {
-  return {load_bf16x8(x), load_bf16x8(y), load_bf16x8(x + 8), load_bf16x8(y + 8)};
+// Adds the products of one element of the pair. As written: left to itself, g++ 12 broadcasts ahead and spills sums.
+template <int part>
+inline Vec dot(Vec acc, const Operand* pair, Right right) {
+  __m256 left;
+  asm("vbroadcastss %3, %2\n\tvfmadd231ps %4, %2, %0\n\tvfmadd231ps %5, %2, %1"
+      : "+x"(acc.a), "+x"(acc.b), "=&x"(left)
+      : "m"(pair[part]), "x"(right.a), "x"(right.b));
+  return acc;
 }
 
 }  // namespace

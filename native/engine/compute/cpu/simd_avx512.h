@@ -13,14 +13,15 @@ namespace npr::compute {
 namespace {
 
 constexpr const char* isa_name = "avx512_bf16";
-constexpr int tile_vectors = 4;  // 6 x 4 accumulators, 4 weights and a broadcast fit 32 registers
 constexpr int tile_rows = 6;
+constexpr int accumulators = 24;  // 6 x 4, with 6 left pairs and a right one beside them, fit 32 registers
+constexpr int pair_parts = 1;
+using Operand = bf16;
 
 struct Vec {
   __m512 v;
 };
-using Pair = __m512bh;   // one bf16 pair in every lane
-using Pairs = __m512bh;  // sixteen bf16 pairs
+using Right = __m512bh;  // sixteen pairs
 
 inline Vec set1(float x) { return {_mm512_set1_ps(x)}; }
 inline Vec load(const float* p) { return {_mm512_loadu_ps(p)}; }
@@ -62,26 +63,30 @@ inline Vec load_bf16(const bf16* p) {
   const __m256i v = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
   return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(v), 16))};
 }
-// Returns what was stored.
-inline Vec store_rounded(bf16* p, Vec a) {
+// Rounded to bf16; returns what was stored.
+inline Vec store_operands(Operand* p, Vec a) {
   const auto v = reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(a.v));
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v);
   return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(v), 16))};
 }
-inline void store_bf16(bf16* p, Vec a) { store_rounded(p, a); }
+inline void store_bf16(bf16* p, Vec a) { store_operands(p, a); }
 
-inline Pairs load_pairs(const bf16* p) { return reinterpret_cast<__m512bh>(_mm512_loadu_si512(p)); }
-inline Pair broadcast(const bf16* p) {
-  int pair;
-  __builtin_memcpy(&pair, p, sizeof pair);
-  return reinterpret_cast<__m512bh>(_mm512_set1_epi32(pair));
+template <int part>
+inline Right load_pairs(const bf16* p) {
+  return reinterpret_cast<__m512bh>(_mm512_loadu_si512(p));
 }
-inline Vec dot(Vec acc, Pair a, Pairs b) { return {_mm512_dpbf16_ps(acc.v, a, b)}; }
-// Columns of a and b side by side.
-inline Pairs load_interleaved(const bf16* a, const bf16* b) {
+// Pairs whose even elements lie at a and whose odd ones at b.
+template <int part>
+inline Right load_interleaved(const bf16* a, const bf16* b) {
   const __m512i low = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(a)));
   const __m512i high = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(b)));
   return reinterpret_cast<__m512bh>(_mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
+}
+template <int part>
+inline Vec dot(Vec acc, const Operand* pair, Right right) {
+  int both;
+  __builtin_memcpy(&both, pair, sizeof both);
+  return {_mm512_dpbf16_ps(acc.v, reinterpret_cast<__m512bh>(_mm512_set1_epi32(both)), right)};
 }
 
 }  // namespace

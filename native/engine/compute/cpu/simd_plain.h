@@ -7,18 +7,15 @@ namespace npr::compute {
 namespace {
 
 constexpr const char* isa_name = "plain";
-constexpr int tile_vectors = 1;
 constexpr int tile_rows = 2;
+constexpr int accumulators = 2;
+constexpr int pair_parts = 2;
+using Operand = float;
 
 struct Vec {
   float v[16];
 };
-struct Pair {
-  float even, odd;
-};
-struct Pairs {
-  Vec even, odd;
-};
+using Right = Vec;
 
 inline float from_bits(uint32_t bits) {
   float x;
@@ -101,22 +98,30 @@ inline void store_bf16(bf16* p, const Vec& a) {
   }
 }
 
-// Returns what was stored.
-inline Vec store_rounded(bf16* p, const Vec& a) {
-  store_bf16(p, a);
-  return load_bf16(p);
+// Rounded to bf16; returns what was stored.
+inline Vec store_operands(Operand* p, const Vec& a) {
+  bf16 rounded[16];
+  store_bf16(rounded, a);
+  const Vec stored = load_bf16(rounded);
+  store(p, stored);
+  return stored;
 }
 
-inline Pairs load_pairs(const bf16* p) {
-  return {lanes([&](int i) { return from_bits(uint32_t{p[2 * i]} << 16); }),
-          lanes([&](int i) { return from_bits(uint32_t{p[2 * i + 1]} << 16); })};
+// The even or the odd elements of sixteen pairs.
+template <int part>
+inline Right load_pairs(const bf16* p) {
+  return lanes([&](int i) { return from_bits(uint32_t{p[2 * i + part]} << 16); });
 }
-inline Pair broadcast(const bf16* p) { return {from_bits(uint32_t{p[0]} << 16), from_bits(uint32_t{p[1]} << 16)}; }
-inline Vec dot(const Vec& acc, const Pair& a, const Pairs& b) {
-  return lanes([&](int i) { return acc.v[i] + a.even * b.even.v[i] + a.odd * b.odd.v[i]; });
+// The same of pairs whose even elements lie at a and whose odd ones at b.
+template <int part>
+inline Right load_interleaved(const bf16* a, const bf16* b) {
+  return load_bf16(part == 0 ? a : b);
 }
-// Columns of a and b side by side.
-inline Pairs load_interleaved(const bf16* a, const bf16* b) { return {load_bf16(a), load_bf16(b)}; }
+// Adds the products of one element of the pair.
+template <int part>
+inline Vec dot(const Vec& acc, const Operand* pair, const Right& right) {
+  return lanes([&](int i) { return acc.v[i] + pair[part] * right.v[i]; });
+}
 
 }  // namespace
 }  // namespace npr::compute

@@ -1,0 +1,85 @@
+#include "compute/cpu/linear.h"
+
+#include <algorithm>
+#include <atomic>
+
+namespace npr::compute {
+namespace {
+
+// Rows of one task: a block of their operands stays in L2 while the task's panels pass by.
+constexpr uint32_t block_rows = 126;
+constexpr uint32_t most_task_panels = 8;
+constexpr uint32_t tasks_a_thread = 8;  // so that all threads end at about the same time
+// Work (products, or elements to convert) under which waking the threads costs more than it brings.
+constexpr size_t least_products = size_t{1} << 18;
+constexpr size_t least_elements = size_t{1} << 16;
+
+uint32_t divide_up(uint32_t a, uint32_t b) { return (a + b - 1) / b; }
+
+// Fours of panels stream side by side.
+uint32_t task_panels(uint32_t panels, uint32_t threads) {
+  return std::min(most_task_panels, divide_up(divide_up(panels, tasks_a_thread * threads), 4) * 4);
+}
+
+}  // namespace
+
+Linear::Linear(const Kernels& kernels, ThreadPool& threads) : kernels_(kernels), threads_(threads) {
+  for (uint32_t t = 0; t < threads.size(); ++t) {
+    sums_.emplace_back(size_t{most_task_panels} * block_rows * panel_columns * sizeof(float), "working memory");
+  }
+}
+
+const void* Linear::operands(const bf16* x, uint32_t rows, uint32_t k) {
+  if (kernels_.operand_bytes == sizeof(bf16)) return x;
+  const size_t row_bytes = size_t{k} * kernels_.operand_bytes;
+  if (rows * row_bytes > operand_capacity_) {
+    operands_ = Pages(rows * row_bytes, "working memory");
+    operand_capacity_ = rows * row_bytes;
+  }
+  const auto convert = [&](uint32_t row, uint32_t) {
+    kernels_.operands(x + size_t{row} * k, k, operands_.as<std::byte>() + row * row_bytes);
+  };
+  if (size_t{rows} * k < least_elements) {
+    for (uint32_t row = 0; row < rows; ++row) convert(row, 0);
+  } else {
+    threads_.run(rows, convert);
+  }
+  return operands_.as<std::byte>();
+}
+
+void Linear::run(const bf16* x, uint32_t rows, const PackedMatrix& w, float* out, bool add) {
+  const auto* from = static_cast<const std::byte*>(operands(x, rows, w.k()));
+  const size_t row_bytes = size_t{w.k()} * kernels_.operand_bytes;
+  const uint32_t width = task_panels(w.panels(), threads_.size());
+  const uint32_t columns = divide_up(w.panels(), width), blocks = divide_up(rows, block_rows);
+  // Tasks of one block of rows are neighbours, so that the block stays cached; a thread takes its next task before it
+  // works on the last, to fetch its panels ahead of time.
+  const uint32_t tasks = columns * blocks;
+  std::atomic<uint32_t> next{0};
+  const auto work = [&](uint32_t thread) {
+    for (uint32_t task = next.fetch_add(1, std::memory_order_relaxed); task < tasks;) {
+      const uint32_t following = next.fetch_add(1, std::memory_order_relaxed);
+      const uint32_t panel = task % columns * width, block = task / columns;
+      const auto first = static_cast<uint32_t>(uint64_t{rows} * block / blocks);
+      const auto end = static_cast<uint32_t>(uint64_t{rows} * (block + 1) / blocks);
+      kernels_.linear({.x = from + first * row_bytes,
+                       .rows = end - first,
+                       .k = w.k(),
+                       .panels = w.panel(panel),
+                       .columns = std::min(width * panel_columns, w.n() - panel * panel_columns),
+                       .next = following < tasks ? w.panel(following % columns * width) : nullptr,
+                       .out = out + size_t{first} * w.n() + panel * panel_columns,
+                       .out_stride = w.n(),
+                       .add = add,
+                       .scratch = sums_[thread].as<float>()});
+      task = following;
+    }
+  };
+  if (size_t{rows} * w.n() * w.k() < least_products) {
+    work(0);
+  } else {
+    threads_.each(work);
+  }
+}
+
+}  // namespace npr::compute

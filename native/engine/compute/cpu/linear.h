@@ -1,0 +1,32 @@
+// Linear layers: tasks for the threads out of a matrix's panels and the batch's rows.
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "compute/backend.h"
+#include "compute/cpu/kernels.h"
+#include "compute/cpu/packed_matrix.h"
+#include "compute/cpu/pages.h"
+#include "compute/cpu/thread_pool.h"
+
+namespace npr::compute {
+
+// Thread safety: one thread at a time; works on the pool's threads inside run().
+class Linear {
+ public:
+  Linear(const Kernels& kernels, ThreadPool& threads);
+
+  // out [rows, n] = x [rows, k] . w^T, or out += that.
+  void run(const bf16* x, uint32_t rows, const PackedMatrix& w, float* out, bool add);
+
+ private:
+  const void* operands(const bf16* x, uint32_t rows, uint32_t k);
+
+  const Kernels& kernels_;
+  ThreadPool& threads_;
+  Pages operands_;  // of one call, where they are not bf16
+  size_t operand_capacity_ = 0;
+  std::vector<Pages> sums_;  // one a thread: what a task's outputs come to
+};
+
+}  // namespace npr::compute
