@@ -1,6 +1,6 @@
 /** Runs engine_bench, the native benchmark, and reads its lines. */
-import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { output } from './process.js';
 
 const program = fileURLToPath(new URL('../../native/bench/native/engine_bench', import.meta.url));
 
@@ -23,16 +23,12 @@ export interface Figure {
 }
 
 /** Rejects with the program's own message where it fails. */
-export function engineBench(
+export async function engineBench(
   command: 'random' | 'speed' | 'load',
   directory: string,
   options: Record<string, string | number> = {},
 ): Promise<Line[]> {
   const flags = Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)]);
-  return new Promise((resolve, reject) => {
-    execFile(program, [command, directory, ...flags], (error, stdout, stderr) => {
-      if (error) reject(new Error(stderr.trim() || error.message));
-      else resolve(stdout.split('\n').flatMap((line) => (line === '' ? [] : [JSON.parse(line) as Line])));
-    });
-  });
+  const lines = (await output(program, [command, directory, ...flags])).split('\n');
+  return lines.flatMap((line) => (line === '' ? [] : [JSON.parse(line) as Line]));
 }

@@ -1,34 +1,44 @@
 /** `npm run bench`: measures, prints, and writes bench/results/<date>-<machine>.json. */
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, release, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { type Http, httpText, measureHttp } from './http.js';
-import { engineBench } from './native_program.js';
+import { randomModel, type Shape } from './models.js';
+import { batchedBench } from './peers/batched_bench.js';
+import { type Comparison, compare, comparisonText } from './peers/comparison.js';
+import type { Engine } from './peers/engine.js';
+import { nodeLlamaCpp } from './peers/node_llama_cpp.js';
+import { nprServe } from './peers/npr_serve.js';
 import { floorsText, measureSpeed, type Speed, speedText } from './speed.js';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
 const bundled = join(root, 'models', 'npr-lab');
-const random = join(root, 'build', 'bench', 'qwen3-0.6b-random');
-const parts = ['qwen3-0.6b', 'bundled', 'http'] as const;
+const parts = ['qwen3-0.6b', 'bundled', 'http', 'peers'] as const;
 
 const options = new Command('bench')
   .addOption(new Option('--only <part>', 'measure one part').choices(parts))
   .option('--quick', 'fewer rounds and tokens: to see that it works, not to quote')
   .option('--threads <n>', 'compute threads', count, availableParallelism())
+  .option('--llama-batched-bench <path>', 'compare with this build of llama.cpp, too')
   .parse()
-  .opts<{ only?: (typeof parts)[number]; quick?: true; threads: number }>();
+  .opts<{
+    only?: (typeof parts)[number];
+    quick?: true;
+    threads: number;
+    llamaBatchedBench?: string;
+  }>();
 
 const { threads } = options;
 const wants = (part: (typeof parts)[number]) => options.only === undefined || options.only === part;
 const rounds = options.quick ? 1 : 5;
-const results: { speed: Speed[]; http: Http[] } = { speed: [], http: [] };
+const results: { speed: Speed[]; http: Http[]; peers: Comparison[] } = { speed: [], http: [], peers: [] };
+const peers = wants('peers') ? await findPeers() : [];
 
 if (wants('qwen3-0.6b')) {
-  await makeRandomModel();
-  const speed = await measureSpeed('qwen3-0.6b-random', random, {
+  const speed = await measureSpeed('qwen3-0.6b-random', await randomModel('qwen3-0.6b'), {
     threads,
     rounds,
     tokens: options.quick ? 8 : 32,
@@ -48,16 +58,30 @@ if (wants('http')) {
   results.http.push(http);
   print(httpText(http));
 }
+if (peers.length > 0) {
+  const tokens = options.quick ? 8 : 32;
+  const measure = async (shape: Shape, streams: number[]) => {
+    const work = { threads, trunk: 512, tokens, streams };
+    const comparison = await compare([nprServe(commit() ?? 'unknown'), ...peers], shape, work, rounds);
+    results.peers.push(comparison);
+    print(comparisonText(comparison));
+  };
+  await measure('qwen3-0.6b', [1, 2, 4, 8, 16]);
+  await measure('tiny', [16, 16, 16, 16, 16]); // a tenth of a second each
+}
 save();
 
-async function makeRandomModel(): Promise<void> {
-  if (existsSync(random)) return;
-  print('writing random weights of the shape of Qwen3-0.6B (1.2 GB) to build/bench');
-  // Under its name only once whole: an interrupted run leaves no half model behind.
-  const partial = `${random}.partial`;
-  rmSync(partial, { recursive: true, force: true });
-  await engineBench('random', partial);
-  renameSync(partial, random);
+/** A build that was asked for must run; that of npm is left out where it can't be had. */
+async function findPeers(): Promise<Engine[]> {
+  const found: Engine[] = [];
+  try {
+    found.push(await nodeLlamaCpp());
+  } catch (error) {
+    if (options.only === 'peers' && options.llamaBatchedBench === undefined) throw error;
+    print(`without node-llama-cpp, which can't be installed or run here: ${(error as Error).message}`);
+  }
+  if (options.llamaBatchedBench !== undefined) found.push(batchedBench(options.llamaBatchedBench));
+  return found;
 }
 
 function save(): void {

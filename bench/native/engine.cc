@@ -1,5 +1,5 @@
 // The engine's own speed, without Node: one JSON object a line on standard output.
-//   engine_bench random DIR                       writes a random checkpoint of Qwen3-0.6B's shape, 1.2 GB
+//   engine_bench random DIR [--shape SHAPE]       writes a random checkpoint: qwen3-0.6b (1.2 GB) or tiny (10 MB)
 //   engine_bench speed DIR [options]              prefill and decode, each round beside the limits measured in it
 //   engine_bench load DIR --prompt IDS [options]  callers that ask for the same again and again
 // Options: --threads N  --isa avx512|avx2|plain  --rounds N  --tokens N  --trunk N  --branches N,N,..
@@ -58,12 +58,20 @@ class Options {
     const uint32_t threads = count("--threads");
     return {threads ? threads : std::thread::hardware_concurrency(), isa->second};
   }
+  model::Config shape() const {
+    const std::string& name = text("--shape");
+    if (name == "qwen3-0.6b") return model::qwen3_600m();
+    if (name == "tiny") return model::qwen3_tiny();
+    throw Error(ErrorCode::invalid_request, "--shape: expected qwen3-0.6b or tiny");
+  }
 
  private:
   static const std::map<std::string, std::string>& defaults() {
-    static const std::map<std::string, std::string> all{
-        {"--threads", "0"},           {"--isa", "auto"},  {"--rounds", "5"},  {"--tokens", "32"},   {"--trunk", "512"},
-        {"--branches", "1,2,4,8,16"}, {"--callers", "1"}, {"--seconds", "3"}, {"--prompt", "1,2,3"}};
+    static const std::map<std::string, std::string> all{{"--threads", "0"},    {"--isa", "auto"},
+                                                        {"--rounds", "5"},     {"--tokens", "32"},
+                                                        {"--trunk", "512"},    {"--branches", "1,2,4,8,16"},
+                                                        {"--callers", "1"},    {"--seconds", "3"},
+                                                        {"--prompt", "1,2,3"}, {"--shape", "qwen3-0.6b"}};
     return all;
   }
 
@@ -136,7 +144,7 @@ int main(int argc, char** argv) {
   try {
     const std::string command = argc >= 3 ? argv[1] : "";
     if (command == "random") {
-      model::write_random_checkpoint(argv[2], model::qwen3_600m(), 1);
+      model::write_random_checkpoint(argv[2], Options(argc, argv).shape(), 1);
     } else if (command == "speed") {
       speed(argv[2], Options(argc, argv));
     } else if (command == "load") {

@@ -120,6 +120,19 @@ Config qwen3_600m() {
   return config;
 }
 
+Config qwen3_tiny() {
+  Config config = qwen3_600m();
+  config.hidden_size = 256;
+  config.num_hidden_layers = 6;
+  config.num_attention_heads = 4;
+  config.num_key_value_heads = 2;
+  config.head_dim = 64;
+  config.intermediate_size = 768;
+  config.vocab_size = 1024;
+  config.end_tokens = {};
+  return config;
+}
+
 void write_random_checkpoint(const std::filesystem::path& directory, const Config& config, uint64_t seed,
                              uint64_t shard_bytes) {
   ensure(!config.rope_settings.yarn, "random checkpoints have plain rotary positions");

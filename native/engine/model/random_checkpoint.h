@@ -9,6 +9,8 @@ namespace npr::model {
 
 // The shape of Qwen3-0.6B: 596,049,920 parameters, 1.2 GB as bf16.
 Config qwen3_600m();
+// So small that it stays in the caches and a step is mostly overhead: 4,984,832 parameters.
+Config qwen3_tiny();
 
 // Writes config.json and bf16 weights into `directory`, new or empty: matrices uniform with variance 1 / columns, so
 // that activations keep their scale, norms uniform in [0.9, 1.1]. Equal arguments give equal files. With `shard_bytes`,
