@@ -87,8 +87,14 @@ Attention::Block Attention::block(const Wave& wave, const SpanItem& item, uint32
 void Attention::run(uint32_t layer, const bf16* q, bf16* out) {
   for (const Wave& wave : plan_.waves()) {
     // heads of one item are far apart in memory, items of one head near: neighbours in time share what they read
-    threads_.run(wave.items * kv_heads_, [&](uint32_t task, uint32_t thread) {
-      run_item(wave, plan_.items()[wave.first_item + task % wave.items], layer, task / wave.items, q, work_[thread]);
+    const auto item = [&](uint32_t task) -> const SpanItem& {
+      return plan_.items()[wave.first_item + task % wave.items];
+    };
+    const uint32_t tasks = wave.items * kv_heads_;
+    threads_.run_ahead(tasks, [&](uint32_t task, uint32_t following, uint32_t thread) {
+      NextTiles after{};
+      if (following < tasks) after = first_tiles(item(following), layer, following / wave.items);
+      run_item(wave, item(task), layer, task / wave.items, q, after, work_[thread]);
     });
     threads_.run(wave.rows * kv_heads_, [&](uint32_t task, uint32_t) {
       merge_row(wave, plan_.rows()[wave.first_row + task / kv_heads_], task % kv_heads_, out);
@@ -96,8 +102,24 @@ void Attention::run(uint32_t layer, const bf16* q, bf16* out) {
   }
 }
 
+NextTiles Attention::tiles_of(const Member& member, uint32_t chunk, uint32_t layer, uint32_t head) const {
+  NextTiles out{};
+  if (chunk + chunk_keys > member.visible) return out;
+  Slot slots[chunk_keys];
+  plan_.slots(member.sequence, chunk, chunk_keys, slots);
+  // the last of each sixteen: the first may lie in a tile of the chunk before
+  for (uint32_t n = 0; n < next_tiles; ++n) {
+    out.tile[n] = pool_.keys(layer, head, slots[(n + 1) * tile_slots - 1] / tile_slots);
+  }
+  return out;
+}
+
+NextTiles Attention::first_tiles(const SpanItem& item, uint32_t layer, uint32_t head) const {
+  return tiles_of(plan_.members()[item.first], item.span * span_keys, layer, head);
+}
+
 void Attention::run_item(const Wave& wave, const SpanItem& item, uint32_t layer, uint32_t head, const bf16* q,
-                         Workspace& work) {
+                         const NextTiles& after, Workspace& work) {
   const Member* members = plan_.members().data() + item.first;
   const size_t row_elements = size_t{group_} * head_dim_;
   uint32_t most = 0;
@@ -120,13 +142,13 @@ void Attention::run_item(const Wave& wave, const SpanItem& item, uint32_t layer,
       end = first + 1;
       if (members[first].visible <= chunk) continue;
       while (end < item.count && members[end].visible > chunk && members[end].shared >= chunk + chunk_keys) ++end;
-      run_chunk(item, first, end, chunk, layer, head, result, work);
+      run_chunk(item, first, end, chunk, layer, head, result, chunk + chunk_keys < end_key ? nullptr : &after, work);
     }
   }
 }
 
 void Attention::run_chunk(const SpanItem& item, uint32_t first, uint32_t end, uint32_t chunk, uint32_t layer,
-                          uint32_t head, const Block& result, Workspace& work) {
+                          uint32_t head, const Block& result, const NextTiles* after, Workspace& work) {
   const Member* members = plan_.members().data() + item.first;
   const Member* widest = members + first;
   for (uint32_t m = first; m < end; ++m) {
@@ -152,19 +174,12 @@ void Attention::run_chunk(const SpanItem& item, uint32_t first, uint32_t end, ui
                  .piece_count = count,
                  .values = values,
                  .keys = keys,
-                 .next = {},
+                 .next = after ? *after : tiles_of(*widest, chunk + chunk_keys, layer, head),
                  .scale = scale_,
                  .max = result.max + vector,
                  .sum = result.sum + vector,
                  .out = result.out + vector * head_dim_,
                  .probabilities = work.probabilities.as<std::byte>()};
-  if (chunk + 2 * chunk_keys <= widest->visible) {
-    plan_.slots(widest->sequence, chunk + chunk_keys, chunk_keys, slots);
-    // the last of each sixteen: the first may lie in a tile of this chunk
-    for (uint32_t n = 0; n < next_tiles; ++n) {
-      task.next[n] = pool_.keys(layer, head, slots[(n + 1) * tile_slots - 1] / tile_slots);
-    }
-  }
   kernels_.attend(task);
 }
 

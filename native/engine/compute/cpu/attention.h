@@ -38,9 +38,13 @@ class Attention {
   };
 
   Block block(const Wave& wave, const SpanItem& item, uint32_t head);
-  void run_item(const Wave& wave, const SpanItem& item, uint32_t layer, uint32_t head, const bf16* q, Workspace& work);
+  void run_item(const Wave& wave, const SpanItem& item, uint32_t layer, uint32_t head, const bf16* q,
+                const NextTiles& after, Workspace& work);
   void run_chunk(const SpanItem& item, uint32_t first, uint32_t end, uint32_t chunk, uint32_t layer, uint32_t head,
-                 const Block& result, Workspace& work);
+                 const Block& result, const NextTiles* after, Workspace& work);
+  // Key tiles of a chunk of keys that the member sees whole; nulls where it does not. first_tiles: of the item's first.
+  NextTiles tiles_of(const Member& member, uint32_t chunk, uint32_t layer, uint32_t head) const;
+  NextTiles first_tiles(const SpanItem& item, uint32_t layer, uint32_t head) const;
   void merge_row(const Wave& wave, const PlannedRow& row, uint32_t head, bf16* out);
 
   const Kernels& kernels_;

@@ -6,48 +6,31 @@ namespace {
 
 constexpr float infinity = __builtin_inff();
 
-// Fetches the tiles of the next chunk, a few lines at each step of the tiles that work on this one.
-class NextChunk {
- public:
-  explicit NextChunk(const ChunkTask& t) : task_(t) {
-    if (!t.next[0]) return;
-    const uint32_t tiles = (t.vectors + tile_rows - 1) / tile_rows;
-    const auto width = static_cast<uint32_t>(vectors_beside(static_cast<int>((t.vectors + tiles - 1) / tiles)));
-    const uint32_t cuts = (t.head_dim + 16 * width - 1) / (16 * width);
-    const uint32_t score_steps = t.head_dim / 2 * (chunk_keys / 16 / width), value_steps = cuts * chunk_keys / 2;
-    const uint32_t steps = tiles * (score_steps + value_steps);
-    lines_ = (next_tiles * t.head_dim + steps - 1) / steps;
-  }
-  void at(size_t) {
-    for (uint32_t n = 0; n < lines_; ++n) {
-      __builtin_prefetch(task_.next[tile_] + line_ * 32, 0, 2);
-      if (++line_ < task_.head_dim) continue;  // keys and values, 32 slots' worth: a line for each element of a head
-      line_ = 0;
-      if (++tile_ == next_tiles) lines_ = 0;
-    }
-  }
+// Line `line` of what `t.next` names behind each tile's keys (values = true) or of its keys: both are [next_tiles]
+// [head_dim / 2] lines. Without a next chunk, a line that is at hand.
+inline const char* next_line(const ChunkTask& t, bool values, uint32_t line) {
+  if (!t.next.tile[0]) return reinterpret_cast<const char*>(t.values[0]);
+  const uint32_t tile_lines = t.head_dim / 2;
+  const uint32_t tile = line / tile_lines < next_tiles ? line / tile_lines : next_tiles - 1;
+  return reinterpret_cast<const char*>(t.next.tile[tile]) + 64 * (line % tile_lines + (values ? tile_lines : 0));
+}
 
- private:
-  const ChunkTask& task_;
-  uint32_t lines_ = 0;  // a step
-  uint32_t tile_ = 0, line_ = 0;
-};
-
-// scores [R][64] = q . keys, unscaled. Keys that lie in a tile at other lanes than in the chunk are moved.
+// scores [R][64] = q . keys, unscaled. Keys that lie in a tile at other lanes than in the chunk are moved. The first
+// tile of vectors fetches the next chunk's keys: each step of a key tile a line.
 template <int R>
-inline void scores_of(const ChunkTask& t, const Operand* q, float* scores, NextChunk& ahead) {
+inline void scores_of(const ChunkTask& t, const Operand* q, float* scores) {
   each_part<vectors_beside(R)>(t.piece_count, [&](auto v, uint32_t first, uint32_t, uint32_t) {
     constexpr int V = decltype(v)::value;
     const KeyPiece* p = t.pieces + first;
     Tiles<V> b;
+    Lines<V> ahead;
     bool in_place = p[0].first + 16u * V <= chunk_keys;  // whole vectors are written, later pieces over their ends
     for (int i = 0; i < V; ++i) {
       b.tile[i] = p[i].tile;
       in_place = in_place && p[i].lane == 0 && p[i].first == p[0].first + tile_slots * i;
+      ahead.first[i] = next_line(t, false, (first + i) * t.head_dim / 2);
     }
-    if (in_place) {
-      return tile<R, V>(q, t.head_dim, b, t.head_dim / 2, scores + p[0].first, chunk_keys, false, ahead);
-    }
+    if (in_place) return tile<R, V>(q, t.head_dim, b, t.head_dim / 2, scores + p[0].first, chunk_keys, false, ahead);
     float lanes[R][16 * V];
     tile<R, V>(q, t.head_dim, b, t.head_dim / 2, lanes[0], 16 * V, false, ahead);
     for (int r = 0; r < R; ++r) {
@@ -97,51 +80,51 @@ inline void softmax(const ChunkTask& t, uint32_t first, float (*scores)[chunk_ke
   }
 }
 
-// out [R][head_dim] += probabilities [R][2 steps] . values, whose rows are `rows` [2 * steps].
+// out [R][head_dim] += probabilities [R][2 steps] . values, whose rows are `rows` [2 * steps]. Fetches the next chunk's
+// values: each step of sixteen columns a line.
 template <int R>
-inline void weigh(const Operand* probabilities, size_t stride, const bf16* const* rows, size_t steps, float* out,
-                  uint32_t head_dim, NextChunk& ahead) {
-  each_part<vectors_beside(R)>(head_dim / 16, [&](auto v, uint32_t first, uint32_t, uint32_t) {
-    tile<R, decltype(v)::value>(probabilities, stride, Rows{rows, 16 * size_t{first}}, steps, out + 16 * first,
-                                head_dim, true, ahead);
+inline void weigh(const ChunkTask& t, const Operand* probabilities, const bf16* const* rows, size_t steps, float* out) {
+  each_part<vectors_beside(R)>(t.head_dim / 16, [&](auto v, uint32_t first, uint32_t, uint32_t) {
+    constexpr int V = decltype(v)::value;
+    Lines<V> ahead;
+    for (int i = 0; i < V; ++i) ahead.first[i] = next_line(t, true, (first + i) * chunk_keys / 2);
+    tile<R, V>(probabilities, chunk_keys, Rows{rows, 16 * size_t{first}}, steps, out + 16 * first, t.head_dim, true,
+               ahead);
   });
 }
 
 // out += probabilities . values. Keys that all vectors of a tile see come first; the pairs that only some see, and an
 // odd last key, paired with zero, whatever its neighbour holds, are each vector's own.
-inline void add_values(const ChunkTask& t, NextChunk& ahead) {
+inline void add_values(const ChunkTask& t) {
   each_part<tile_rows>(t.vectors, [&](auto r, uint32_t first, uint32_t, uint32_t) {
     constexpr int R = decltype(r)::value;
     const Operand* probabilities = static_cast<const Operand*>(t.probabilities) + first * chunk_keys;
     float* out = t.out + first * size_t{t.head_dim};
     uint32_t common = chunk_keys / 2;
     for (int i = 0; i < R; ++i) common = t.visible[first + i] / 2u < common ? t.visible[first + i] / 2u : common;
-    weigh<R>(probabilities, chunk_keys, t.values, common, out, t.head_dim, ahead);
+    weigh<R>(t, probabilities, t.values, common, out);
     for (int i = 0; i < R; ++i) {
       const uint32_t seen = t.visible[first + i];
       const Operand* p = probabilities + i * chunk_keys;
       float* row = out + i * size_t{t.head_dim};
-      if (seen / 2 > common) {
-        weigh<1>(p + 2 * common, 0, t.values + 2 * common, seen / 2 - common, row, t.head_dim, ahead);
-      }
+      if (seen / 2 > common) weigh<1>(t, p + 2 * common, t.values + 2 * common, seen / 2 - common, row);
       if (seen % 2 == 0) continue;
       static constexpr bf16 zeros[256] = {};  // head_dim is at most 256
       const bf16* const last[2] = {t.values[seen - 1], zeros};
       const Operand pair[2] = {p[seen - 1], 0};
-      weigh<1>(pair, 0, last, 1, row, t.head_dim, ahead);
+      weigh<1>(t, pair, last, 1, row);
     }
   });
 }
 
 void attend(const ChunkTask& t) {
-  NextChunk ahead(t);
   each_part<tile_rows>(t.vectors, [&](auto r, uint32_t first, uint32_t, uint32_t) {
     constexpr int R = decltype(r)::value;
     float scores[R][chunk_keys];
-    scores_of<R>(t, static_cast<const Operand*>(t.q) + first * size_t{t.head_dim}, scores[0], ahead);
+    scores_of<R>(t, static_cast<const Operand*>(t.q) + first * size_t{t.head_dim}, scores[0]);
     softmax<R>(t, first, scores);
   });
-  add_values(t, ahead);
+  add_values(t);
 }
 
 void merge(float* max, float* sum, float* out, float span_max, float span_sum, const float* span_out, uint32_t n) {

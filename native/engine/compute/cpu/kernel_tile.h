@@ -38,7 +38,7 @@ struct Lines {  // a cache line of each of N streams
   const char* first[N];
   void at(size_t i) const {
 #pragma GCC unroll 4
-    for (int n = 0; n < N; ++n) __builtin_prefetch(first[n] + 64 * i, 0, 2);
+    for (int n = 0; n < N; ++n) __builtin_prefetch(first[n] + 64 * i, 0, 3);
   }
 };
 

@@ -40,8 +40,11 @@ struct KeyPiece {
   uint8_t lane, first, count;
 };
 
-// Key tiles that hold a chunk where its slots count up from a tile.
+// Key tiles of a chunk to be prefetched, each followed by its values [tile_slots][head_dim]; or nulls.
 constexpr uint32_t next_tiles = chunk_keys / tile_slots;
+struct NextTiles {
+  const bf16* tile[next_tiles];
+};
 
 // Folds one chunk of keys into the running softmax of `vectors` query vectors.
 struct ChunkTask {
@@ -52,9 +55,7 @@ struct ChunkTask {
   uint32_t piece_count;
   const bf16* const* values;  // [keys] rows of head_dim
   uint32_t keys;              // at most chunk_keys
-  // Tiles of the chunk that the caller will ask for next, to be prefetched, each followed by its values
-  // [tile_slots][head_dim]; or nulls.
-  const bf16* next[next_tiles];
+  NextTiles next;             // of the chunk that the caller will ask for next
   float scale;
   float* max;           // [vectors] -infinity at first
   float* sum;           // [vectors] 0 at first

@@ -1,7 +1,6 @@
 #include "compute/cpu/linear.h"
 
 #include <algorithm>
-#include <atomic>
 
 namespace npr::compute {
 namespace {
@@ -52,33 +51,27 @@ void Linear::run(const bf16* x, uint32_t rows, const PackedMatrix& w, float* out
   const size_t row_bytes = size_t{w.k()} * kernels_.operand_bytes;
   const uint32_t width = task_panels(w.panels(), threads_.size());
   const uint32_t columns = divide_up(w.panels(), width), blocks = divide_up(rows, block_rows);
-  // Tasks of one block of rows are neighbours, so that the block stays cached; a thread takes its next task before it
-  // works on the last, to fetch its panels ahead of time.
+  // Tasks of one block of rows are neighbours, so that the block stays cached.
   const uint32_t tasks = columns * blocks;
-  std::atomic<uint32_t> next{0};
-  const auto work = [&](uint32_t thread) {
-    for (uint32_t task = next.fetch_add(1, std::memory_order_relaxed); task < tasks;) {
-      const uint32_t following = next.fetch_add(1, std::memory_order_relaxed);
-      const uint32_t panel = task % columns * width, block = task / columns;
-      const auto first = static_cast<uint32_t>(uint64_t{rows} * block / blocks);
-      const auto end = static_cast<uint32_t>(uint64_t{rows} * (block + 1) / blocks);
-      kernels_.linear({.x = from + first * row_bytes,
-                       .rows = end - first,
-                       .k = w.k(),
-                       .panels = w.panel(panel),
-                       .columns = std::min(width * panel_columns, w.n() - panel * panel_columns),
-                       .next = following < tasks ? w.panel(following % columns * width) : nullptr,
-                       .out = out + size_t{first} * w.n() + panel * panel_columns,
-                       .out_stride = w.n(),
-                       .add = add,
-                       .scratch = sums_[thread].as<float>()});
-      task = following;
-    }
+  const auto work = [&](uint32_t task, uint32_t following, uint32_t thread) {
+    const uint32_t panel = task % columns * width, block = task / columns;
+    const auto first = static_cast<uint32_t>(uint64_t{rows} * block / blocks);
+    const auto end = static_cast<uint32_t>(uint64_t{rows} * (block + 1) / blocks);
+    kernels_.linear({.x = from + first * row_bytes,
+                     .rows = end - first,
+                     .k = w.k(),
+                     .panels = w.panel(panel),
+                     .columns = std::min(width * panel_columns, w.n() - panel * panel_columns),
+                     .next = following < tasks ? w.panel(following % columns * width) : nullptr,
+                     .out = out + size_t{first} * w.n() + panel * panel_columns,
+                     .out_stride = w.n(),
+                     .add = add,
+                     .scratch = sums_[thread].as<float>()});
   };
   if (size_t{rows} * w.n() * w.k() < least_products) {
-    work(0);
+    for (uint32_t task = 0; task < tasks; ++task) work(task, task + 1, 0);
   } else {
-    threads_.each(work);
+    threads_.run_ahead(tasks, work);
   }
 }
 

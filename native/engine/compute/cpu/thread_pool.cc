@@ -1,5 +1,6 @@
 #include "compute/cpu/thread_pool.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "error.h"
@@ -69,6 +70,19 @@ void ThreadPool::each(const std::function<void(uint32_t)>& work) {
   call(0);
   for (uint32_t left; (left = running_.load(std::memory_order_acquire)) != 0;) wait_while(running_, left);
   if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
+}
+
+void ThreadPool::run_ahead(uint32_t count, const std::function<void(uint32_t, uint32_t, uint32_t)>& task) {
+  std::atomic<uint32_t> next{0};
+  const auto take = [&] { return std::min(count, next.fetch_add(1, std::memory_order_relaxed)); };
+  const auto work = [&](uint32_t thread) {
+    for (uint32_t i = take(), following; i < count; i = following) {
+      following = take();
+      task(i, following, thread);
+    }
+  };
+  if (count <= 1) return work(0);
+  each(work);
 }
 
 void ThreadPool::run(uint32_t count, const std::function<void(uint32_t, uint32_t)>& task) {

@@ -24,6 +24,9 @@ class ThreadPool {
   void each(const std::function<void(uint32_t)>& work);
   // Calls task(index, thread) for every index in [0, count), in order of index but on any thread.
   void run(uint32_t count, const std::function<void(uint32_t, uint32_t)>& task);
+  // The same for task(index, following, thread): `following` is what the same thread takes next, for it to be fetched
+  // ahead of time; `count` where nothing follows.
+  void run_ahead(uint32_t count, const std::function<void(uint32_t, uint32_t, uint32_t)>& task);
 
  private:
   void worker(uint32_t thread);
