@@ -1,7 +1,7 @@
 /** What HTTP adds: the same requests to the engine directly and through the server, in turns. */
 import autocannon from 'autocannon';
 import { engineBench } from './native_program.js';
-import { startServer } from './server.js';
+import { promptTokens, startServer } from './server.js';
 import { type Spread, spread } from './spread.js';
 import { number, percent, spreadText, table } from './table.js';
 
@@ -49,7 +49,7 @@ export async function measureHttp(
   ]);
   try {
     const chat = `${server.url}/v1/chat/completions`;
-    const prompt = await promptTokens(chat);
+    const prompt = await promptTokens(server, body);
     const load = async (callers: number, stream: boolean) => {
       const result = await fire({
         url: chat,
@@ -117,17 +117,6 @@ export async function measureHttp(
   } finally {
     await server.stop();
   }
-}
-
-async function promptTokens(chat: string): Promise<number[]> {
-  const response = await fetch(chat, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ ...body, return_token_ids: true }),
-  });
-  const answer = (await response.json()) as { prompt_token_ids?: number[] };
-  if (!response.ok || !answer.prompt_token_ids) throw new Error(`the server answers ${response.status}`);
-  return answer.prompt_token_ids;
 }
 
 /** Throws where any request failed: its time would say nothing. A machine that is busy otherwise may take its time. */

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { type Http, httpText, measureHttp } from './http.js';
+import { writeMadeUpTokenizer } from './made_up_tokenizer.js';
 import { randomModel, type Shape } from './models.js';
 import { batchedBench } from './peers/batched_bench.js';
 import { type Comparison, compare, comparisonText } from './peers/comparison.js';
@@ -13,10 +14,11 @@ import type { Engine } from './peers/engine.js';
 import { nodeLlamaCpp } from './peers/node_llama_cpp.js';
 import { nprServe } from './peers/npr_serve.js';
 import { floorsText, measureSpeed, type Speed, speedText } from './speed.js';
+import { measureStreams, type Streams, streamsText } from './streams.js';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
 const bundled = join(root, 'models', 'npr-lab');
-const parts = ['qwen3-0.6b', 'bundled', 'http', 'peers'] as const;
+const parts = ['qwen3-0.6b', 'bundled', 'http', 'streams', 'peers'] as const;
 
 const options = new Command('bench')
   .addOption(new Option('--only <part>', 'measure one part').choices(parts))
@@ -34,7 +36,12 @@ const options = new Command('bench')
 const { threads } = options;
 const wants = (part: (typeof parts)[number]) => options.only === undefined || options.only === part;
 const rounds = options.quick ? 1 : 5;
-const results: { speed: Speed[]; http: Http[]; peers: Comparison[] } = { speed: [], http: [], peers: [] };
+const results: { speed: Speed[]; http: Http[]; streams: Streams[]; peers: Comparison[] } = {
+  speed: [],
+  http: [],
+  streams: [],
+  peers: [],
+};
 const peers = wants('peers') ? await findPeers() : [];
 
 if (wants('qwen3-0.6b')) {
@@ -57,6 +64,25 @@ if (wants('http')) {
   const http = await measureHttp('npr-lab', bundled, { threads, rounds, seconds: options.quick ? 1 : 3 });
   results.http.push(http);
   print(httpText(http));
+}
+if (wants('streams')) {
+  const random = await randomModel('qwen3-0.6b');
+  writeMadeUpTokenizer(random);
+  const big = await measureStreams('qwen3-0.6b-random', random, {
+    ...{
+      threads,
+      rounds: Math.min(rounds, 3),
+      streams: 16,
+      content: 'a prompt of 512 tokens: '.padEnd(512, 'x'),
+    },
+    ...(options.quick ? { tokens: 8, seconds: 1, warmUp: 1 } : { tokens: 64, seconds: 5, warmUp: 5 }),
+  });
+  const small = await measureStreams('npr-lab', bundled, {
+    ...{ threads, rounds, streams: 64, content: 'Compute 12*3 + 45*2 - 7*8.' },
+    ...(options.quick ? { tokens: 64, seconds: 1, warmUp: 1 } : { tokens: 256, seconds: 3, warmUp: 15 }),
+  });
+  results.streams.push(big, small);
+  print([big, small].map(streamsText).join('\n\n'));
 }
 if (peers.length > 0) {
   const tokens = options.quick ? 8 : 32;

@@ -4,7 +4,6 @@ import { resolveSettings, type Sources } from '../config/resolve.js';
 import { GenerateSettings } from '../config/settings.js';
 import type { EngineEvent } from '../engine/types.js';
 import { ChoiceBuilder } from '../parallel/choice.js';
-import { engineFailure } from '../server/errors.js';
 import { chatRequest } from '../server/translate.js';
 import { BranchView } from './branch_view.js';
 import { loadModel } from './load.js';
@@ -36,10 +35,7 @@ export async function generate(prompt: string | undefined, sources: Sources): Pr
     const output = process.stdout.isTTY
       ? terminal()
       : pipe(new ChoiceBuilder(model.tokenizer.vocabulary.tags));
-    for await (const events of model.engine.submit(request, interrupt.signal)) {
-      for (const event of events) if (event.type === 'failed') throw engineFailure(event.code, event.message);
-      output.push(events);
-    }
+    await model.engine.submit(request, (events) => output.push(events), interrupt.signal);
     output.end();
     // As a shell reports a program that an interrupt ended.
     if (interrupt.signal.aborted) process.exitCode = 130;

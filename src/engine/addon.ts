@@ -1,9 +1,6 @@
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
-import type { EngineEvent, EngineRequest, EngineStats, LoadOptions, ModelInfo, Vocabulary } from './types.js';
-
-/** An event as the addon delivers it: with the request that it belongs to. */
-export type NativeEvent = EngineEvent & { request: number; stopStringIndex?: number };
+import type { EngineRequest, EngineStats, LoadOptions, ModelInfo, Vocabulary } from './types.js';
 
 export interface NativeEngine {
   info(): ModelInfo;
@@ -19,7 +16,8 @@ interface Addon {
     options: LoadOptions,
     vocabulary: Vocabulary,
     onProgress: (done: number, total: number) => void,
-    onEvents: (events: NativeEvent[]) => void,
+    /** An EventReader reads them. */
+    onEvents: (numbers: Float64Array, text: string) => void,
   ): Promise<NativeEngine>;
 }
 

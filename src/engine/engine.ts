@@ -1,6 +1,6 @@
-import { addon, type NativeEngine, type NativeEvent } from './addon.js';
-import { engineError } from './errors.js';
-import { EventQueue } from './stream.js';
+import { addon, type NativeEngine } from './addon.js';
+import { Deliveries } from './deliveries.js';
+import { EngineError, engineError } from './errors.js';
 import type {
   Engine,
   EngineEvent,
@@ -13,26 +13,24 @@ import type {
 
 export { EngineError } from './errors.js';
 
-interface Live {
-  queue: EventQueue;
-  stop: string[];
-  detach: () => void;
-}
-
 class LoadedEngine implements Engine {
   readonly info: ModelInfo;
   readonly #native: NativeEngine;
-  readonly #live: Map<number, Live>;
+  readonly #deliveries: Deliveries;
   #nextId = 1;
   #closed: Promise<void> | undefined;
 
-  constructor(native: NativeEngine, live: Map<number, Live>) {
+  constructor(native: NativeEngine, deliveries: Deliveries) {
     this.#native = native;
-    this.#live = live;
+    this.#deliveries = deliveries;
     this.info = native.info();
   }
 
-  submit(request: EngineRequest, signal?: AbortSignal): AsyncIterable<EngineEvent[]> {
+  async submit(
+    request: EngineRequest,
+    take: (events: EngineEvent[]) => void,
+    signal?: AbortSignal,
+  ): Promise<void> {
     signal?.throwIfAborted();
     const id = this.#nextId++;
     try {
@@ -40,18 +38,24 @@ class LoadedEngine implements Engine {
     } catch (error) {
       throw engineError(error);
     }
-    const cancel = () => {
-      if (this.#live.has(id)) this.#native.cancel(id);
-    };
-    signal?.addEventListener('abort', cancel, { once: true });
-    const detach = () => signal?.removeEventListener('abort', cancel);
-    const queue = new EventQueue(cancel);
-    this.#live.set(id, { queue, stop: request.stop, detach });
-    return queue;
+    const cancel = () => this.#native.cancel(id);
+    signal?.addEventListener('abort', cancel);
+    try {
+      await this.#deliveries.to(id, request.stop, take);
+    } catch (error) {
+      cancel(); // the engine may not know yet
+      throw error;
+    } finally {
+      signal?.removeEventListener('abort', cancel);
+    }
   }
 
   stats(): EngineStats {
-    return this.#native.stats();
+    try {
+      return this.#native.stats();
+    } catch (error) {
+      throw engineError(error);
+    }
   }
 
   async checkIntegrity(): Promise<void> {
@@ -64,40 +68,9 @@ class LoadedEngine implements Engine {
 
   close(): Promise<void> {
     this.#closed ??= this.#native.close().then(() => {
-      const error: EngineEvent = { type: 'failed', code: 'unavailable', message: 'the engine was closed' };
-      for (const { queue, detach } of this.#live.values()) {
-        detach();
-        queue.push([error]);
-      }
-      this.#live.clear();
+      this.#deliveries.endAll(new EngineError('unavailable', 'the engine was closed'));
     });
     return this.#closed;
-  }
-}
-
-/** One array of events for each request that a wake-up brings news of, in order. */
-function deliver(events: NativeEvent[], live: Map<number, Live>): void {
-  const batches = new Map<number, EngineEvent[]>();
-  for (const event of events) {
-    const { request, stopStringIndex, ...rest } = event;
-    const own: EngineEvent = rest as EngineEvent;
-    if (own.type === 'choice_finished' && stopStringIndex !== undefined) {
-      const text = live.get(request)?.stop[stopStringIndex];
-      if (text !== undefined) own.stopString = text;
-    }
-    const batch = batches.get(request);
-    if (batch) batch.push(own);
-    else batches.set(request, [own]);
-  }
-  for (const [id, batch] of batches) {
-    const target = live.get(id);
-    if (!target) continue;
-    const last = batch.at(-1)?.type;
-    if (last === 'finished' || last === 'failed') {
-      target.detach();
-      live.delete(id);
-    }
-    target.queue.push(batch);
   }
 }
 
@@ -112,10 +85,12 @@ export async function loadEngine(
   vocabulary: Vocabulary,
   onProgress: (done: number, total: number) => void = () => {},
 ): Promise<Engine> {
-  const live = new Map<number, Live>();
+  const deliveries = new Deliveries();
   try {
-    const native = await addon().load(options, vocabulary, onProgress, (events) => deliver(events, live));
-    return new LoadedEngine(native, live);
+    const native = await addon().load(options, vocabulary, onProgress, (numbers, text) =>
+      deliveries.deliver(numbers, text),
+    );
+    return new LoadedEngine(native, deliveries);
   } catch (error) {
     throw engineError(error);
   }

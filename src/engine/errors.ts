@@ -11,7 +11,8 @@ export class EngineError extends Error {
   }
 }
 
-const codes: ReadonlySet<string> = new Set<EngineErrorCode>([
+/** In the order of the enumeration in native/engine/error.h. */
+export const engineErrorCodes: readonly EngineErrorCode[] = [
   'invalid_checkpoint',
   'invalid_request',
   'context_length',
@@ -19,12 +20,12 @@ const codes: ReadonlySet<string> = new Set<EngineErrorCode>([
   'unavailable',
   'out_of_memory',
   'internal',
-]);
+];
 
 /** The addon's exceptions carry a code; anything else (a TypeError at the border) stays as it is. */
 export function engineError(error: unknown): unknown {
   const code = (error as { code?: unknown } | null)?.code;
-  if (error instanceof Error && typeof code === 'string' && codes.has(code)) {
+  if (error instanceof Error && engineErrorCodes.includes(code as EngineErrorCode)) {
     return new EngineError(code as EngineErrorCode, error.message, { cause: error });
   }
   return error;

@@ -185,8 +185,7 @@ export type EngineEvent =
       stopString?: string;
       usage: EngineUsage;
     }
-  | { type: 'finished'; usage: EngineUsage; timings: EngineTimings }
-  | { type: 'failed'; code: EngineErrorCode; message: string };
+  | { type: 'finished'; usage: EngineUsage; timings: EngineTimings };
 
 export type EngineErrorCode =
   | 'invalid_checkpoint'
@@ -222,10 +221,11 @@ export interface EngineStats {
 export interface Engine {
   readonly info: ModelInfo;
   /**
-   * Starts a request. Yields the events of each engine step as one array, `finished` or `failed` last; ending the
-   * iteration early, or aborting, cancels it. Events wait in memory until read.
+   * Runs a request. `take` gets the events of each engine step as they come, `finished` last; no event waits anywhere.
+   * What it throws ends the request. Aborting `signal` cancels: the request ends soon, as one that is cut short.
+   * Rejects with an EngineError where the engine refuses the request or fails, or with what `take` threw.
    */
-  submit(request: EngineRequest, signal?: AbortSignal): AsyncIterable<EngineEvent[]>;
+  submit(request: EngineRequest, take: (events: EngineEvent[]) => void, signal?: AbortSignal): Promise<void>;
   stats(): EngineStats;
   /** Throws where a slot has two owners or none. */
   checkIntegrity(): Promise<void>;

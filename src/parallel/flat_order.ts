@@ -38,9 +38,12 @@ export class FlatOrder {
   /** Takes an event; returns the deltas whose turn has come. */
   push(event: EngineEvent): Delta[] {
     switch (event.type) {
-      case 'delta':
-        this.#line(event.branch).queue.push(event);
+      case 'delta': {
+        const line = this.#line(event.branch);
+        if (line.queue.length === 0 && line === this.#live.at(-1)) return [event];
+        line.queue.push(event);
         break;
+      }
       case 'block_opened':
         this.#plans.set(`${event.branch}/${event.block}`, event.plans.length);
         return [];

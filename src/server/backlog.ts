@@ -10,11 +10,13 @@ export class Backlog {
     this.#bound = bound;
   }
 
-  /** Before a frame is sent, with the bytes that wait already. Throws where they are too many. */
-  add(frame: string, unsent: number): void {
+  /** Before a frame is sent, with the bytes that wait already; returns its own. Throws where they are too many. */
+  add(frame: string, unsent: number): number {
     if (unsent > this.#bound + this.#largest) {
       throw new ApiError('slow_reader', `${unsent} bytes of this stream wait unread; it ends here`);
     }
-    this.#largest = Math.max(this.#largest, Buffer.byteLength(frame));
+    const size = Buffer.byteLength(frame);
+    this.#largest = Math.max(this.#largest, size);
+    return size;
   }
 }

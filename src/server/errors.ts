@@ -78,11 +78,6 @@ const engineCodes: Record<EngineErrorCode, ErrorCode> = {
   internal: 'internal_error',
 };
 
-/** An engine's failure as a client is told about it. */
-export function engineFailure(code: EngineErrorCode, message: string): ApiError {
-  return new ApiError(engineCodes[code], message);
-}
-
 /** The framework's own messages do not say what was expected. */
 const frameworkErrors: Record<string, [ErrorCode, string]> = {
   FST_ERR_CTP_INVALID_MEDIA_TYPE: [
@@ -101,7 +96,7 @@ export function toApiError(thrown: unknown): ApiError {
   if (!(thrown instanceof Error)) return new ApiError('internal_error', String(thrown));
   const code = 'code' in thrown ? String(thrown.code) : '';
   if (thrown.name === 'EngineError' && Object.hasOwn(engineCodes, code)) {
-    return engineFailure(code as EngineErrorCode, thrown.message);
+    return new ApiError(engineCodes[code as EngineErrorCode], thrown.message);
   }
   if (thrown instanceof SyntaxError)
     return new ApiError('invalid_json', `the body is not JSON: ${thrown.message}`);

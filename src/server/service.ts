@@ -65,23 +65,34 @@ export class Service {
   }
 
   /**
-   * The events of a request, an engine step at a time. Ending the iteration or aborting `signal` cancels it. Whoever
-   * holds the server may run requests while it drains. Throws an EngineError, or an ApiError where it was cancelled.
+   * Runs a request: `take` gets the events of each engine step, and what it throws ends the request. Aborting `signal`
+   * cancels. Whoever holds the server may run requests while it drains. Throws an EngineError, or an ApiError where it
+   * was cancelled.
    */
-  async *run(engine: Engine, request: EngineRequest, signal: AbortSignal): AsyncGenerator<EngineEvent[]> {
+  async run(
+    engine: Engine,
+    request: EngineRequest,
+    signal: AbortSignal,
+    take: (events: EngineEvent[]) => void,
+  ): Promise<void> {
     const controller = new AbortController();
-    const cancel = () => controller.abort();
+    let cancelled = false;
+    const cancel = () => {
+      cancelled = true;
+      controller.abort();
+    };
     if (signal.aborted || this.#cut) throw this.#cancelled();
     const watch = this.metrics.watch();
+    const checked = (events: EngineEvent[]) => {
+      watch.step(events);
+      // The events need not say so: a request that still waited has no choices to end.
+      if (cancelled) throw this.#cancelled();
+      take(events);
+    };
     signal.addEventListener('abort', cancel);
     this.#cancels.add(cancel);
     try {
-      for await (const events of engine.submit(request, controller.signal)) {
-        watch.step(events);
-        // The events need not say so: a request that still waited has no choices to end.
-        if (controller.signal.aborted) throw this.#cancelled();
-        yield events;
-      }
+      await engine.submit(request, checked, controller.signal);
     } finally {
       watch.end();
       this.#cancels.delete(cancel);

@@ -2,6 +2,7 @@
  * An engine that plays a script, for what the true one can't be made to do on demand: fail, stall, fill its queue, or
  * write without end. It keeps the books that a test reads: what runs, and what was asked for.
  */
+import { EngineError } from '../../src/engine/errors.js';
 import type {
   Engine,
   EngineErrorCode,
@@ -32,25 +33,23 @@ export class ScriptedEngine implements Engine {
     };
   }
 
-  submit(
+  async submit(
     request: EngineRequest,
+    take: (events: EngineEvent[]) => void,
     signal: AbortSignal = new AbortController().signal,
-  ): AsyncIterable<EngineEvent[]> {
+  ): Promise<void> {
     this.requests.push(request);
-    const play = async function* (engine: ScriptedEngine): AsyncGenerator<EngineEvent[]> {
-      engine.running++;
-      try {
-        for await (const events of engine.script(request, signal)) {
-          if (signal.aborted) break;
-          yield events;
-        }
-        // No more than that is sure: a request that still waited has no choices to end.
-        if (signal.aborted) yield [finished];
-      } finally {
-        engine.running--;
+    this.running++;
+    try {
+      for await (const events of this.script(request, signal)) {
+        if (signal.aborted) break;
+        take(events);
       }
-    };
-    return play(this);
+      // No more than that is sure: a request that still waited has no choices to end.
+      if (signal.aborted) take([finished]);
+    } finally {
+      this.running--;
+    }
   }
 
   stats(): EngineStats {
@@ -193,6 +192,6 @@ export async function* flood(_: EngineRequest, signal: AbortSignal): AsyncGenera
 export function failing(code: EngineErrorCode, message: string, after: EngineEvent[][] = []): Script {
   return async function* () {
     yield* after;
-    yield [{ type: 'failed', code, message }];
+    throw new EngineError(code, message);
   };
 }

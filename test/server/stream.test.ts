@@ -9,6 +9,7 @@ import {
   finished,
   flood,
   ScriptedEngine,
+  sequential,
   started,
 } from './double.js';
 import { startServer, type TestServer, until } from './start.js';
@@ -22,14 +23,44 @@ afterAll(() => server.close());
 
 const ask = { messages: [{ role: 'user', content: 'hi' }], stream: true };
 
+function request(json: string, headers = '', path = '/v1/chat/completions'): string {
+  return `POST ${path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n${headers}content-length: ${Buffer.byteLength(json)}\r\n\r\n${json}`;
+}
+
 /** A request by hand, so that the test decides when to read. */
-function raw(body: object, path = '/v1/chat/completions'): Socket {
-  const json = JSON.stringify(body);
+function raw(body: object, path?: string): Socket {
   const socket = connect(server.port, '127.0.0.1');
-  socket.write(
-    `POST ${path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(json)}\r\n\r\n${json}`,
-  );
+  socket.write(request(JSON.stringify(body), '', path));
   return socket;
+}
+
+/** All that comes until the server closes the connection. */
+async function received(socket: Socket): Promise<string> {
+  let text = '';
+  socket.setEncoding('utf8');
+  for await (const data of socket) text += data;
+  return text;
+}
+
+/** The body of an answer in chunks; throws where they are not well-formed. */
+function unchunked(body: string): string {
+  let rest = Buffer.from(body);
+  let text = '';
+  for (;;) {
+    const [line = ''] = rest.toString().split('\r\n', 1);
+    const start = line.length + 2;
+    const end = start + Number.parseInt(line, 16);
+    expect(rest.toString('latin1', end, end + 2)).toBe('\r\n');
+    if (end === start) return text;
+    text += rest.toString('utf8', start, end);
+    rest = rest.subarray(end + 2);
+  }
+}
+
+/** The content of every chunk that has some. */
+function texts(events: string): string[] {
+  const lines = events.split('\n').filter((line) => line.startsWith('data: {'));
+  return lines.flatMap((line) => JSON.parse(line.slice(6)).choices[0].delta.content ?? []);
 }
 
 describe('framing', () => {
@@ -52,6 +83,30 @@ describe('framing', () => {
       .map((line) => JSON.parse(line.slice(6)));
     expect(chunks.map((chunk) => chunk.choices[0].delta.content ?? '').join('')).toBe(odd);
     expect(new Set(chunks.map((chunk) => chunk.id)).size).toBe(1);
+  });
+
+  it('keeps the order of streams that share a connection, each a whole chunked body', async () => {
+    engine.script = sequential;
+    const socket = raw(ask);
+    const json = JSON.stringify({ ...ask, max_tokens: 7 });
+    socket.write(request(json, 'connection: close\r\n'));
+    const [first = '', second = '', ...rest] = (await received(socket)).split('HTTP/1.1 200 OK').slice(1);
+    expect(rest).toEqual([]);
+    for (const answer of [first, second]) {
+      const [head = '', body = ''] = answer.split(/\r\n\r\n(.*)/s);
+      expect(head.toLowerCase()).toContain('transfer-encoding: chunked');
+      expect(texts(unchunked(body))).toEqual(['', 'one', ' two', ' three']);
+    }
+  });
+
+  it('is not chunked for a client of HTTP/1.0', async () => {
+    engine.script = sequential;
+    const socket = connect(server.port, '127.0.0.1');
+    socket.write(request(JSON.stringify(ask)).replace('HTTP/1.1', 'HTTP/1.0'));
+    const [head = '', body = ''] = (await received(socket)).split(/\r\n\r\n(.*)/s);
+    expect(head.toLowerCase()).not.toContain('transfer-encoding');
+    expect(texts(body)).toEqual(['', 'one', ' two', ' three']);
+    expect(body.endsWith('data: [DONE]\n\n')).toBe(true);
   });
 
   it('ends with an error event where the engine fails on the way', async () => {

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "compute/cpu/cpu_backend.h"
-#include "event.h"
+#include "error.h"
 #include "request.h"
 #include "schedule/engine.h"
 #include "text/vocabulary.h"
@@ -25,11 +25,9 @@ LoadOptions load_options(Napi::Object object);
 text::Vocabulary vocabulary(Napi::Object object);
 Request request(Napi::Object object);
 
-Napi::Object to_js(Napi::Env env, const Event& event);
 Napi::Object to_js(Napi::Env env, const schedule::Stats& stats);
 
 // An Error as JavaScript sees it: `code` is the ErrorCode's name.
 Napi::Error to_js(Napi::Env env, const Error& error);
-const char* name(ErrorCode code);
 
 }  // namespace npr::addon

@@ -1,14 +1,16 @@
 // The engine as a JavaScript object. Slow calls (load, close, checkIntegrity) run on libuv's threads and return
-// promises; events reach JavaScript as one array a wake-up, which holds one engine step or, where JavaScript was busy,
+// promises; events reach JavaScript as one batch a wake-up, which holds one engine step or, where JavaScript was busy,
 // several.
 #include <napi.h>
 
+#include <algorithm>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <utility>
 
 #include "addon/convert.h"
+#include "addon/event_batch.h"
 #include "model/checkpoint.h"
 #include "model/model.h"
 #include "model/tensors.h"
@@ -68,11 +70,11 @@ class Mailbox {
       : wake_(Napi::ThreadSafeFunction::New(env, listener, "npr-serve events", 0, 1)) {}
 
   // Under the lock throughout: once closed, the thread-safe function may be gone.
-  void post(std::vector<Event>&& events, const std::shared_ptr<Mailbox>& self) {
+  void post(const std::vector<Event>& events, const std::shared_ptr<Mailbox>& self) {
     const std::lock_guard lock(mutex_);
     if (closed_) return;
-    const bool idle = events_.empty();
-    events_.insert(events_.end(), std::make_move_iterator(events.begin()), std::make_move_iterator(events.end()));
+    const bool idle = batch_.numbers.empty();
+    for (const Event& event : events) batch_.add(event);
     if (!idle) return;  // a wake-up is on its way
     wake_.NonBlockingCall([self](Napi::Env env, Napi::Function listener) { self->deliver(env, listener); });
   }
@@ -91,23 +93,20 @@ class Mailbox {
 
  private:
   void deliver(Napi::Env env, Napi::Function listener) {
-    std::vector<Event> events;
+    EventBatch batch;
     {
       const std::lock_guard lock(mutex_);
-      events.swap(events_);
+      std::swap(batch, batch_);
     }
     const Napi::HandleScope scope(env);
-    auto batch = Napi::Array::New(env, events.size());
-    for (uint32_t i = 0; i < events.size(); ++i) {
-      const Napi::HandleScope each(env);
-      batch[i] = to_js(env, events[i]);
-    }
-    listener.Call({batch});
+    auto numbers = Napi::Float64Array::New(env, batch.numbers.size());
+    std::ranges::copy(batch.numbers, numbers.Data());
+    listener.Call({numbers, Napi::String::New(env, batch.text)});
   }
 
   Napi::ThreadSafeFunction wake_;
   std::mutex mutex_;
-  std::vector<Event> events_;
+  EventBatch batch_;
   bool closed_ = false;
 };
 
@@ -193,7 +192,7 @@ class EngineHandle : public Napi::ObjectWrap<EngineHandle> {
   std::shared_ptr<Mailbox> mailbox_;
 };
 
-// load(options, vocabulary, onProgress(done, total), onEvents(events)): Promise<NativeEngine>
+// load(options, vocabulary, onProgress(done, total), onEvents(numbers, text)): Promise<NativeEngine>
 Napi::Value load(const Napi::CallbackInfo& call) {
   Napi::Env env = call.Env();
   if (call.Length() != 4 || !call[0].IsObject() || !call[1].IsObject() || !call[2].IsFunction() ||
@@ -222,7 +221,7 @@ Napi::Value load(const Napi::CallbackInfo& call) {
                                          });
       *engine = std::make_shared<schedule::Engine>(
           std::move(model), std::move(*words), options.schedule,
-          [mailbox](std::vector<Event>&& events) { mailbox->post(std::move(events), mailbox); });
+          [mailbox](const std::vector<Event>& events) { mailbox->post(events, mailbox); });
       (*engine)->start();
     } catch (...) {
       progress->Release();

@@ -3,18 +3,11 @@
 
 #include "branch/budget.h"
 #include "branch/choice.h"
+#include "text/utf8.h"
 
 namespace npr::branch {
 
 namespace {
-
-std::string whole_characters(std::string_view bytes) {
-  text::Utf8Assembler assembler;
-  std::string out;
-  assembler.push(bytes, out);
-  assembler.flush(out);
-  return out;
-}
 
 std::vector<int32_t> closing(const Lexicon& lexicon, Tag tag) {
   std::vector<int32_t> tokens{lexicon.token(tag)};
@@ -43,7 +36,7 @@ void Choice::fork(Branch& parent, Events& out) {
   Event opened = event(Event::Type::block_opened, parent);
   opened.block = block->id;
   for (size_t i = 0; i < numbers.size(); ++i) {
-    opened.plans.emplace_back(numbers[i], whole_characters(parent.guideline.plans[i]));
+    opened.plans.emplace_back(numbers[i], text::whole_characters(parent.guideline.plans[i]));
   }
   out.push_back(std::move(opened));
   parent.blocks.push_back(std::move(block));

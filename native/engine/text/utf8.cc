@@ -51,4 +51,12 @@ void Utf8Assembler::flush(std::string& out) {
   pending_.clear();
 }
 
+std::string whole_characters(std::string_view bytes) {
+  Utf8Assembler assembler;
+  std::string out;
+  assembler.push(bytes, out);
+  assembler.flush(out);
+  return out;
+}
+
 }  // namespace npr::text

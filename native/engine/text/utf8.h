@@ -24,4 +24,7 @@ class Utf8Assembler {
   uint8_t lowest_ = 0x80, highest_ = 0xbf;  // what its next byte may be
 };
 
+// All of a text at once.
+std::string whole_characters(std::string_view bytes);
+
 }  // namespace npr::text

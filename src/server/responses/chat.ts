@@ -1,18 +1,33 @@
 /** Chat completions out of the engine's events: one assembly for plain, streamed and WebSocket responses. */
 import type { Static } from 'typebox';
-import type { Channel, EngineEvent, EngineRequest, EngineUsage, TokenLogprob } from '../../engine/types.js';
+import type { Channel, EngineEvent, EngineRequest, EngineTimings, TokenLogprob } from '../../engine/types.js';
 import { ChoiceBuilder } from '../../parallel/choice.js';
 import type { Delta } from '../../parallel/flat_order.js';
 import type { ServedModel } from '../model.js';
 import type { ChatChunk, ChatRequest, ChatResponse } from '../schemas/chat.js';
 import type { TokenTable } from '../tokens.js';
 import { BranchDeltas } from './branch_deltas.js';
-import { checkFailure, ending, type Finished, newId, now, usageOf } from './common.js';
+import { ending, type Finished, jsonTemplate, newId, now, usageOf } from './common.js';
 
 type Chunk = Static<typeof ChatChunk>;
 type Response = Static<typeof ChatResponse>;
 type Choice = Chunk['choices'][number];
 type Logprobs = NonNullable<Choice['logprobs']>;
+
+interface State {
+  builder: ChoiceBuilder;
+  end: Finished | undefined;
+  /** A chunk of nothing but text, of each channel. */
+  text: Record<Channel, (text: string) => string>;
+}
+
+/** What the events of a step add to a choice. */
+interface Part {
+  index: number;
+  state: State;
+  /** In flat order. */
+  deltas: Delta[];
+}
 
 export class ChatAssembly {
   readonly id = newId('chatcmpl');
@@ -20,70 +35,78 @@ export class ChatAssembly {
   readonly #body: ChatRequest;
   readonly #request: EngineRequest;
   readonly #model: ServedModel;
-  readonly #builders: ChoiceBuilder[];
-  readonly #endings: (Finished | undefined)[];
+  readonly #states: State[];
   readonly #branches = new BranchDeltas();
-  #usage: EngineUsage | undefined;
+  #opened = false;
+  #finished: Extract<EngineEvent, { type: 'finished' }> | undefined;
 
   constructor(body: ChatRequest, request: EngineRequest, model: ServedModel) {
     this.#body = body;
     this.#request = request;
     this.#model = model;
-    this.#builders = Array.from(
-      { length: request.n },
-      () => new ChoiceBuilder(model.tokenizer.vocabulary.tags),
-    );
-    this.#endings = new Array(request.n).fill(undefined);
+    this.#states = Array.from({ length: request.n }, (_, index) => ({
+      builder: new ChoiceBuilder(model.tokenizer.vocabulary.tags),
+      end: undefined,
+      text: {
+        content: jsonTemplate((content) => this.#chunk([piece(index, { content })])),
+        block: jsonTemplate((reasoning_content) => this.#chunk([piece(index, { reasoning_content })])),
+      },
+    }));
   }
 
-  /** Takes the events of an engine step; returns what they add, in flat order. Throws where the engine failed. */
-  push(events: readonly EngineEvent[]): { index: number; deltas: Delta[]; ending: Finished | undefined }[] {
-    const added = new Map<number, { index: number; deltas: Delta[]; ending: Finished | undefined }>();
+  /** Takes the events of an engine step. */
+  push(events: readonly EngineEvent[]): Part[] {
+    const parts: Part[] = [];
     for (const event of events) {
-      checkFailure(event);
-      if (event.type === 'finished') this.#usage = event.usage;
-      if (!('choice' in event)) continue;
-      const part = added.get(event.choice) ?? { index: event.choice, deltas: [], ending: undefined };
-      part.deltas.push(...(this.#builders[event.choice]?.push(event) ?? []));
-      if (event.type === 'choice_finished') this.#endings[event.choice] = part.ending = event;
-      added.set(event.choice, part);
+      if (event.type === 'finished') this.#finished = event;
+      if (event.type === 'finished' || event.type === 'started' || event.type === 'prompt_logprobs') continue;
+      const state = this.#states[event.choice];
+      if (state === undefined) continue;
+      const added = state.builder.push(event);
+      const part = parts.find(({ index }) => index === event.choice);
+      if (part) part.deltas.push(...added);
+      else parts.push({ index: event.choice, state, deltas: added });
+      if (event.type === 'choice_finished') state.end = event;
     }
-    return [...added.values()];
+    return parts;
   }
 
-  /** The chunks that an engine step adds to a stream. */
-  chunks(events: readonly EngineEvent[]): Chunk[] {
-    const choices = this.push(events).flatMap(({ index, deltas, ending: end }) => [
-      ...runs(deltas).map((run) => this.#choice(index, run)),
-      ...(end ? [{ index, delta: {}, logprobs: null, ...ending(end, this.#request) }] : []),
-    ]);
-    const branchDeltas = this.#body.stream_options?.include_branches ? this.#branches.of(events) : [];
-    if (choices.length === 0 && branchDeltas.length > 0) {
-      const index = branchDeltas[0]?.index ?? 0;
-      choices.push({ index, delta: {}, logprobs: null, finish_reason: null });
+  /** The chunks, as JSON, that an engine step adds to a stream; the first step's open it with every choice's role. */
+  chunks(events: readonly EngineEvent[]): string[] {
+    const chunks = this.#opened ? [] : this.#opening();
+    this.#opened = true;
+    const live = this.#body.stream_options?.include_branches ? this.#branches.of(events) : [];
+    let extension: Partial<Chunk> | undefined;
+    if (live.length > 0) extension = { parallel: { branch_deltas: live } };
+    const add = (choice: Choice) => {
+      chunks.push(JSON.stringify(this.#chunk([choice], extension)));
+      extension = undefined;
+    };
+    const bare = this.#request.logprobs === undefined && !this.#body.return_token_ids;
+    for (const { index, state, deltas } of this.push(events)) {
+      for (const run of runs(deltas)) {
+        // Most of what a server writes.
+        const plain = bare && run.text !== '' && extension === undefined;
+        if (plain) chunks.push(state.text[run.channel](run.text));
+        else add(this.#choice(index, run));
+      }
+      if (state.end) add({ ...piece(index, {}), ...ending(state.end, this.#request) });
     }
-    return choices.map((choice, i) =>
-      this.#chunk(
-        [choice],
-        i === 0 && branchDeltas.length > 0 ? { parallel: { branch_deltas: branchDeltas } } : {},
-      ),
-    );
+    if (live[0] && extension) add(piece(live[0].index, {}));
+    return chunks;
   }
 
-  /** The chunks that open a stream: every choice's role. */
-  opening(): Chunk[] {
+  #opening(): string[] {
     const ids = this.#body.return_token_ids ? { prompt_token_ids: this.#request.prompt } : {};
-    return this.#builders.map((_, index) =>
-      this.#chunk(
-        [{ index, delta: { role: 'assistant', content: '' }, logprobs: null, finish_reason: null }],
-        index === 0 ? ids : {},
-      ),
+    return this.#states.map((_, index) =>
+      JSON.stringify(this.#chunk([piece(index, { role: 'assistant', content: '' })], index === 0 ? ids : {})),
     );
   }
 
   /** The chunk after the last one, where the request wants the usage. */
-  closing(): Chunk[] {
-    return this.#body.stream_options?.include_usage ? [{ ...this.#chunk([], {}), usage: this.usage }] : [];
+  closing(): string[] {
+    if (!this.#body.stream_options?.include_usage) return [];
+    return [JSON.stringify({ ...this.#chunk([]), usage: this.usage })];
   }
 
   response(): Response {
@@ -100,8 +123,7 @@ export class ChatAssembly {
 
   /** All choices, once they are finished. */
   choices(): Response['choices'] {
-    return this.#builders.map((builder, index) => {
-      const end = this.#endings[index];
+    return this.#states.map(({ builder, end }, index) => {
       if (end === undefined) throw new Error(`choice ${index} has no end`);
       const message = builder.message();
       const structured = this.#request.parallel !== undefined;
@@ -125,10 +147,15 @@ export class ChatAssembly {
   }
 
   get usage(): Response['usage'] {
-    return usageOf(this.#usage ? [this.#usage] : [], this.#request.parallel !== undefined);
+    return usageOf(this.#finished ? [this.#finished.usage] : [], this.#request.parallel !== undefined);
   }
 
-  #chunk(choices: Choice[], extension: Partial<Chunk>): Chunk {
+  /** Once it is finished. */
+  get timings(): EngineTimings | undefined {
+    return this.#finished?.timings;
+  }
+
+  #chunk(choices: Choice[], extension: Partial<Chunk> = {}): Chunk {
     return {
       id: this.id,
       object: 'chat.completion.chunk',
@@ -140,30 +167,47 @@ export class ChatAssembly {
     };
   }
 
-  #choice(index: number, run: Delta[]): Choice {
-    const text = run.map((delta) => delta.text).join('');
-    const tokens = run.flatMap((delta) => delta.tokens);
-    const forced = run.flatMap((delta) => delta.tokens.map(() => delta.forced));
-    const reported = run.flatMap((delta) => delta.logprobs ?? []);
-    const channel: Channel = run[0]?.channel ?? 'content';
+  #choice(index: number, { channel, text, deltas }: Run): Choice {
+    const forced = deltas.flatMap((delta) => delta.tokens.map(() => delta.forced));
+    const reported = deltas.flatMap((delta) => delta.logprobs ?? []);
     return {
-      index,
-      delta: text === '' ? {} : channel === 'content' ? { content: text } : { reasoning_content: text },
+      ...piece(
+        index,
+        text === '' ? {} : channel === 'content' ? { content: text } : { reasoning_content: text },
+      ),
       logprobs: reported.length > 0 ? logprobs(this.#model.tokens, reported, forced) : null,
-      finish_reason: null,
-      ...(this.#body.return_token_ids ? { token_ids: tokens, token_forced: forced } : {}),
+      ...(this.#body.return_token_ids
+        ? { token_ids: deltas.flatMap((delta) => delta.tokens), token_forced: forced }
+        : {}),
     };
   }
 }
 
-/** Deltas in stretches of one channel; a stretch is one chunk. Those that add nothing to report are left out. */
-function runs(deltas: readonly Delta[]): Delta[][] {
-  const stretches: Delta[][] = [];
+/** A piece of a choice that does not end it. */
+function piece(index: number, delta: Choice['delta']): Choice {
+  return { index, delta, logprobs: null, finish_reason: null };
+}
+
+/** A stretch of deltas of one channel: one chunk. */
+interface Run {
+  channel: Channel;
+  text: string;
+  deltas: Delta[];
+}
+
+/** Deltas that add nothing to report are left out. */
+function runs(deltas: readonly Delta[]): Run[] {
+  const stretches: Run[] = [];
   for (const delta of deltas) {
     if (delta.text === '' && delta.tokens.length === 0) continue;
+    const { channel, text } = delta;
     const last = stretches.at(-1);
-    if (last?.[0]?.channel === delta.channel) last.push(delta);
-    else stretches.push([delta]);
+    if (last?.channel === channel) {
+      last.text += text;
+      last.deltas.push(delta);
+    } else {
+      stretches.push({ channel, text, deltas: [delta] });
+    }
   }
   return stretches;
 }

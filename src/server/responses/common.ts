@@ -2,7 +2,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Static } from 'typebox';
 import type { EngineEvent, EngineRequest, EngineUsage } from '../../engine/types.js';
-import { engineFailure } from '../errors.js';
 import type { FinishReason as ReportedReason, Usage } from '../schemas/common.js';
 
 /** A cancelled request has no response. */
@@ -51,7 +50,10 @@ export function ending(
   };
 }
 
-/** Throws where the engine gave the request up. */
-export function checkFailure(event: EngineEvent): void {
-  if (event.type === 'failed') throw engineFailure(event.code, event.message);
+const hole = randomUUID();
+
+/** The JSON of objects that are alike but for one string: the rest is serialised once. */
+export function jsonTemplate(make: (text: string) => object): (text: string) => string {
+  const [before, after] = JSON.stringify(make(hole)).split(JSON.stringify(hole));
+  return (text) => before + JSON.stringify(text) + after;
 }

@@ -7,7 +7,7 @@ import type { ServedModel } from '../model.js';
 import type { CompletionChunk, CompletionRequest, CompletionResponse } from '../schemas/completions.js';
 import { finite, TextOffsets } from '../tokens.js';
 import { BranchDeltas } from './branch_deltas.js';
-import { checkFailure, ending, type Finished, newId, now, usageOf } from './common.js';
+import { ending, type Finished, jsonTemplate, newId, now, usageOf } from './common.js';
 
 type Chunk = Static<typeof CompletionChunk>;
 type Response = Static<typeof CompletionResponse>;
@@ -19,6 +19,8 @@ interface State {
   end: Finished | undefined;
   offsets: TextOffsets;
   opened: boolean;
+  /** A chunk of nothing but text. */
+  text: (text: string) => string;
 }
 
 /** Choices are numbered prompt by prompt: choice c of prompt p is p * n + c. */
@@ -39,20 +41,20 @@ export class CompletionAssembly {
     this.#requests = requests;
     this.#model = model;
     this.#n = body.n ?? 1;
-    this.#states = Array.from({ length: requests.length * this.#n }, () => ({
+    this.#states = Array.from({ length: requests.length * this.#n }, (_, index) => ({
       builder: new ChoiceBuilder(model.tokenizer.vocabulary.tags),
       end: undefined,
       offsets: new TextOffsets(model.tokens),
       opened: false,
+      text: jsonTemplate((text) => this.#chunk([{ ...this.#nothing(index), text }])),
     }));
     this.#promptLogprobs = requests.map(() => []);
   }
 
-  /** Takes the events of one prompt's engine step; returns its choices' deltas. Throws where the engine failed. */
+  /** Takes the events of one prompt's engine step; returns its choices' deltas. */
   push(prompt: number, events: readonly EngineEvent[]): Map<number, Delta[]> {
     const added = new Map<number, Delta[]>();
     for (const event of events) {
-      checkFailure(event);
       if (event.type === 'finished') this.#usages.push(event.usage);
       if (event.type === 'prompt_logprobs') {
         for (const [i, entry] of event.logprobs.entries()) {
@@ -70,35 +72,41 @@ export class CompletionAssembly {
     return added;
   }
 
-  chunks(prompt: number, events: readonly EngineEvent[]): Chunk[] {
-    const chunks: Chunk[] = [];
-    for (const [index, deltas] of this.push(prompt, events)) {
-      const state = this.#states[index];
-      if (state === undefined) continue;
-      const tokens = deltas.flatMap((delta) => delta.tokens);
-      if (tokens.length === 0 && state.end === undefined && deltas.every((delta) => delta.text === ''))
-        continue;
-      const part = {
-        text: deltas.map((delta) => delta.text).join(''),
-        tokens,
-        forced: deltas.flatMap((delta) => delta.tokens.map(() => delta.forced)),
-        logprobs: deltas.flatMap((delta) => delta.logprobs ?? []),
-      };
-      chunks.push({ ...this.#envelope(), choices: [this.#choice(index, state, part)] });
-    }
+  /** The chunks, as JSON, that a prompt's engine step adds to a stream. */
+  chunks(prompt: number, events: readonly EngineEvent[]): string[] {
+    const chunks: string[] = [];
     const live = this.#body.stream_options?.include_branches
       ? this.#branches.of(events, prompt * this.#n)
       : [];
-    if (live.length > 0) {
-      const first = chunks[0] ?? { ...this.#envelope(), choices: [this.#nothing(live[0]?.index ?? 0)] };
-      chunks[0] = { ...first, parallel: { branch_deltas: live } };
+    let extension: Partial<Chunk> | undefined;
+    if (live.length > 0) extension = { parallel: { branch_deltas: live } };
+    const add = (choice: Choice) => {
+      chunks.push(JSON.stringify({ ...this.#chunk([choice]), ...extension }));
+      extension = undefined;
+    };
+    const bare = this.#body.logprobs === undefined && !this.#body.return_token_ids;
+    for (const [index, deltas] of this.push(prompt, events)) {
+      const state = this.#states[index];
+      if (state === undefined) continue;
+      const text = deltas.map((delta) => delta.text).join('');
+      const tokens = deltas.flatMap((delta) => delta.tokens);
+      if (tokens.length === 0 && state.end === undefined && text === '') continue;
+      // Most of what a server writes; the first part may carry the echo.
+      if (bare && state.opened && state.end === undefined && extension === undefined) {
+        chunks.push(state.text(text));
+        continue;
+      }
+      const forced = deltas.flatMap((delta) => delta.tokens.map(() => delta.forced));
+      const logprobs = deltas.flatMap((delta) => delta.logprobs ?? []);
+      add(this.#choice(index, state, { text, tokens, forced, logprobs }));
     }
+    if (live[0] && extension) add(this.#nothing(live[0].index));
     return chunks;
   }
 
-  closing(): Chunk[] {
+  closing(): string[] {
     if (!this.#body.stream_options?.include_usage) return [];
-    return [{ ...this.#envelope(), choices: [], usage: this.#usage }];
+    return [JSON.stringify({ ...this.#chunk([]), usage: this.#usage })];
   }
 
   response(): Response {
@@ -107,19 +115,20 @@ export class CompletionAssembly {
       const text = message.segments.map((segment) => segment.text).join('');
       return this.#choice(index, state, { ...message, text });
     });
-    return { ...this.#envelope(), choices, usage: this.#usage };
+    return { ...this.#chunk(choices), usage: this.#usage };
   }
 
   get #usage(): Response['usage'] {
     return usageOf(this.#usages, this.#requests[0]?.parallel !== undefined);
   }
 
-  #envelope() {
+  #chunk(choices: Choice[]): Chunk {
     return {
       id: this.#id,
-      object: 'text_completion' as const,
+      object: 'text_completion',
       created: this.#created,
       model: this.#model.name,
+      choices,
       ...(this.#body.stream_options?.include_usage ? { usage: null } : {}),
     };
   }

@@ -1,4 +1,5 @@
 import type { FastifyInstance } from 'fastify';
+import type { EngineEvent } from '../../engine/types.js';
 import type { Context } from '../context.js';
 import { responseSignal } from '../response_signal.js';
 import { ChatAssembly } from '../responses/chat.js';
@@ -6,7 +7,8 @@ import { ChatChunk, ChatRequest, ChatResponse } from '../schemas/chat.js';
 import { sendEvents } from '../sse.js';
 import { chatRequest } from '../translate.js';
 
-export function chatRoutes(app: FastifyInstance, { service, settings }: Context): void {
+export function chatRoutes(app: FastifyInstance, context: Context): void {
+  const { service, settings } = context;
   app.post<{ Body: ChatRequest }>(
     '/v1/chat/completions',
     {
@@ -19,29 +21,17 @@ export function chatRoutes(app: FastifyInstance, { service, settings }: Context)
       const signal = responseSignal(reply, service);
       const translated = await chatRequest(body, model, settings);
       const assembly = new ChatAssembly(body, translated, model);
-      const steps = service.run(model.engine, translated, signal);
-      if (body.stream) {
-        await sendEvents(reply, frames(assembly, steps), {
-          bound: settings.streamBuffer,
-          onSlowReader: () => service.metrics.streamCut(),
-        });
-        return reply;
+      const run = (take: (events: EngineEvent[]) => void) =>
+        service.run(model.engine, translated, signal, take);
+      if (!body.stream) {
+        await run((events) => assembly.push(events));
+        return assembly.response();
       }
-      for await (const events of steps) assembly.push(events);
-      return assembly.response();
+      await sendEvents(reply, context, async (send) => {
+        await run((events) => send(assembly.chunks(events)));
+        send(assembly.closing());
+      });
+      return reply;
     },
   );
-}
-
-async function* frames(
-  assembly: ChatAssembly,
-  steps: ReturnType<Context['service']['run']>,
-): AsyncGenerator<object[]> {
-  let opening = assembly.opening();
-  for await (const events of steps) {
-    const chunks = [...opening, ...assembly.chunks(events)];
-    opening = [];
-    if (chunks.length > 0) yield chunks;
-  }
-  yield assembly.closing();
 }

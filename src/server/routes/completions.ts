@@ -1,14 +1,15 @@
 import type { FastifyInstance } from 'fastify';
 import type { EngineEvent } from '../../engine/types.js';
 import type { Context } from '../context.js';
-import { merge } from '../merge.js';
 import { responseSignal } from '../response_signal.js';
 import { CompletionAssembly } from '../responses/completion.js';
+import { runAll } from '../run_all.js';
 import { CompletionChunk, CompletionRequest, CompletionResponse } from '../schemas/completions.js';
 import { sendEvents } from '../sse.js';
 import { completionRequests } from '../translate.js';
 
-export function completionRoutes(app: FastifyInstance, { service, settings }: Context): void {
+export function completionRoutes(app: FastifyInstance, context: Context): void {
+  const { service, settings } = context;
   app.post<{ Body: CompletionRequest }>(
     '/v1/completions',
     {
@@ -26,30 +27,22 @@ export function completionRoutes(app: FastifyInstance, { service, settings }: Co
       const requests = await completionRequests(body, model, settings);
       const assembly = new CompletionAssembly(body, requests, model);
       // One call's prompts take no more of the engine than it runs at once, so that they never fill the queue.
-      const steps = merge(
-        requests.map((one) => () => service.run(model.engine, one, signal)),
-        settings.maxRunning,
-      );
-      if (body.stream) {
-        await sendEvents(reply, frames(assembly, steps), {
-          bound: settings.streamBuffer,
-          onSlowReader: () => service.metrics.streamCut(),
-        });
-        return reply;
+      const run = (take: (prompt: number, events: EngineEvent[]) => void) =>
+        runAll(
+          requests.map((one, prompt) => () => {
+            return service.run(model.engine, one, signal, (events) => take(prompt, events));
+          }),
+          settings.maxRunning,
+        );
+      if (!body.stream) {
+        await run((prompt, events) => assembly.push(prompt, events));
+        return assembly.response();
       }
-      for await (const [prompt, events] of steps) assembly.push(prompt, events);
-      return assembly.response();
+      await sendEvents(reply, context, async (send) => {
+        await run((prompt, events) => send(assembly.chunks(prompt, events)));
+        send(assembly.closing());
+      });
+      return reply;
     },
   );
-}
-
-async function* frames(
-  assembly: CompletionAssembly,
-  steps: ReturnType<typeof merge<EngineEvent[]>>,
-): AsyncGenerator<object[]> {
-  for await (const [prompt, events] of steps) {
-    const chunks = assembly.chunks(prompt, events);
-    if (chunks.length > 0) yield chunks;
-  }
-  yield assembly.closing();
 }

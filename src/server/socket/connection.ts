@@ -1,7 +1,6 @@
 /** One WebSocket: frames in, the events of its requests out. */
 import type { WebSocket } from '@fastify/websocket';
 import type { FastifyBaseLogger } from 'fastify';
-import type { EngineTimings } from '../../engine/types.js';
 import { Backlog } from '../backlog.js';
 import type { Context } from '../context.js';
 import { ApiError, toApiError } from '../errors.js';
@@ -91,8 +90,7 @@ export class ChatSocket {
       const body = checkRequest(request);
       const translated = await chatRequest(body, model, settings);
       const assembly = new ChatAssembly(body, translated, model);
-      let timings: EngineTimings | undefined;
-      for await (const events of service.run(model.engine, translated, signal)) {
+      await service.run(model.engine, translated, signal, (events) => {
         assembly.push(events);
         for (const event of events) {
           if (event.type === 'started') {
@@ -104,11 +102,11 @@ export class ChatSocket {
               cached_tokens: event.cachedTokens,
             });
           }
-          if (event.type === 'finished') timings = event.timings;
           const told = socketEvent(event);
           if (told) send(told);
         }
-      }
+      });
+      const { timings } = assembly;
       send({
         type: 'completion.completed',
         choices: assembly.choices(),

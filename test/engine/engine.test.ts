@@ -1,0 +1,91 @@
+/** The engine as the rest of the program sees it, over the addon. */
+import { describe, expect, it } from 'vitest';
+import { bundledModel } from '../../src/config/paths.js';
+import { loadEngine } from '../../src/engine/engine.js';
+import type { EngineEvent, EngineRequest } from '../../src/engine/types.js';
+import { Tokenizer } from '../../src/tokenizer/tokenizer.js';
+import { engineOptions, until } from '../server/start.js';
+
+const { vocabulary } = await Tokenizer.load(bundledModel);
+
+function request(given: Partial<EngineRequest> = {}): EngineRequest {
+  return {
+    prompt: [1, 2, 3],
+    n: 1,
+    maxTokens: 1000,
+    minTokens: 0,
+    ignoreEos: true,
+    stop: [],
+    stopTokenIds: [],
+    sampling: {
+      temperature: 0,
+      topP: 1,
+      topK: 0,
+      minP: 0,
+      repetitionPenalty: 1,
+      presencePenalty: 0,
+      frequencyPenalty: 0,
+      branchRepetitionPenalty: 1,
+      logitBias: [],
+      seed: 1n,
+    },
+    ...given,
+  };
+}
+
+describe('the engine', () => {
+  it('tells a request everything, and log-probabilities where it asks for them', async () => {
+    const engine = await loadEngine(engineOptions(), vocabulary);
+    const events: EngineEvent[] = [];
+    await engine.submit(request({ maxTokens: 5, logprobs: 2, promptLogprobs: 1 }), (step) =>
+      events.push(...step),
+    );
+    expect(events[0]).toEqual({ type: 'started', promptTokens: 3, cachedTokens: 0 });
+    const scored = events.find((event) => event.type === 'prompt_logprobs');
+    expect(scored?.logprobs.map(({ token }) => token)).toEqual([2, 3]);
+    const deltas = events.filter((event) => event.type === 'delta');
+    expect(deltas.flatMap(({ tokens }) => tokens)).toHaveLength(5);
+    for (const { tokens, logprobs } of deltas) {
+      expect(logprobs?.map(({ token }) => token)).toEqual(tokens);
+      for (const { token, logprob, top } of logprobs ?? []) {
+        expect(logprob).toBeLessThanOrEqual(0);
+        expect(top).toHaveLength(2);
+        expect(top[0]).toEqual([token, logprob]); // greedy
+      }
+    }
+    expect(events.at(-2)).toMatchObject({ type: 'choice_finished', choice: 0, reason: 'length' });
+    const usage = { promptTokens: 3, cachedTokens: 0, completionTokens: 5, criticalPathTokens: 5 };
+    expect(events.at(-1)).toMatchObject({ type: 'finished', usage, timings: { preemptions: 0 } });
+    await engine.close();
+  });
+
+  it('cancels a request whose reader throws', async () => {
+    const engine = await loadEngine(engineOptions(), vocabulary);
+    const submitted = engine.submit(request(), (events) => {
+      if (events.some((event) => event.type === 'delta')) throw new Error('enough');
+    });
+    await expect(submitted).rejects.toThrow('enough');
+    await until(() => engine.stats().running === 0);
+    expect(engine.stats().totals.completionTokens).toBeLessThan(1000);
+    await engine.close();
+  });
+
+  it('that closes ends what runs, and refuses everything after it as an EngineError', async () => {
+    const engine = await loadEngine(engineOptions(), vocabulary);
+    const running = engine
+      .submit(request(), () => {})
+      .then(
+        () => 'resolved',
+        (error: unknown) => error,
+      );
+    await until(() => engine.stats().running === 1);
+    await engine.close();
+    // It was cancelled, and may have been told so before the end.
+    const end = await running;
+    if (end !== 'resolved') expect(end).toMatchObject({ name: 'EngineError', code: 'unavailable' });
+    const refused = { name: 'EngineError', code: 'unavailable' };
+    await expect(engine.submit(request(), () => {})).rejects.toMatchObject(refused);
+    await expect(engine.checkIntegrity()).rejects.toMatchObject(refused);
+    expect(() => engine.stats()).toThrow(expect.objectContaining(refused));
+  });
+});
