@@ -4,34 +4,44 @@
 namespace npr::compute {
 namespace {
 
-// Lines of a block of panels: with few rows a block waits in L2 while the next is fetched behind it; with many it
-// stays in L1 while the rows pass by.
+// Lines of a block of panels. One tile of rows: as far as it reads ahead. Few: what waits in L2 while the next block is
+// fetched behind it. Many: what stays in L1 while the rows pass by.
+constexpr size_t one_tile_lines = 256;
 constexpr size_t few_rows_lines = 1024;
 constexpr size_t many_rows_lines = 384;
 
 // Steps [first, first + steps) of V panels for all rows, into sums [rows][16 V]. What lies at the same steps of the
-// panels from `next` on is fetched on the way, some of the panels by each tile of rows.
+// panels from `next` on is fetched on the way, each tile of rows its share.
 template <int V>
 inline void linear_block(const LinearTask& t, const bf16* panels, size_t first, size_t steps, float* sums,
                          const bf16* next) {
   const size_t panel = size_t{t.k} * panel_columns;
   Tiles<V> b;
   for (int v = 0; v < V; ++v) b.tile[v] = panels + v * panel + first * 2 * panel_columns;
+  const auto line = [&](int v, size_t step) {
+    return reinterpret_cast<const char*>(next + (v < V ? v : V - 1) * panel) + 64 * step;
+  };
   each_part<tile_rows>(t.rows, [&](auto r, uint32_t row, uint32_t index, uint32_t tiles) {
     constexpr int R = decltype(r)::value;
     if constexpr (R * V <= accumulators) {
       const Operand* a = static_cast<const Operand*>(t.x) + row * size_t{t.k} + 2 * first;
       float* c = sums + row * size_t{16} * V;
-      const int streams = (V + static_cast<int>(tiles) - 1) / static_cast<int>(tiles);
-      const int begin = static_cast<int>(index) * streams;
-      if (!next || begin >= V) return tile<R, V>(a, t.k, b, steps, c, 16 * V, first != 0);
-      with_constant<V>(streams, [&](auto n) {
+      const auto run = [&](auto&& ahead) { tile<R, V>(a, t.k, b, steps, c, 16 * V, first != 0, ahead); };
+      if (!next) return run(Nothing());
+      if (tiles == 1) {
+        Lines<V> ahead;
+        for (int v = 0; v < V; ++v) ahead.first[v] = line(v, 0);
+        return run(ahead);
+      }
+      // some of the panels each, or where there are more tiles than panels, a part of one
+      const int i = static_cast<int>(index), each = (V + static_cast<int>(tiles) - 1) / static_cast<int>(tiles);
+      const int shift = 31 - __builtin_clz(tiles / V | 1), parts = 1 << shift;
+      if (i * each >= V * parts) return run(Nothing());
+      with_constant<V>(each, [&](auto n) {
         constexpr int N = decltype(n)::value;
-        Lines<N> ahead;
-        for (int i = 0; i < N; ++i) {
-          ahead.first[i] = reinterpret_cast<const char*>(next + (begin + i < V ? begin + i : V - 1) * panel);
-        }
-        tile<R, V>(a, t.k, b, steps, c, 16 * V, first != 0, ahead);
+        SlowLines<N> ahead{.first = {}, .shift = shift};
+        for (int s = 0; s < N; ++s) ahead.first[s] = line(i * N / parts + s, i % parts * (steps >> shift));
+        run(ahead);
       });
     }
   });
@@ -51,7 +61,7 @@ inline void write_sums(const LinearTask& t, const float* sums, uint32_t first, u
 // then the next block. `next`: the panels that follow.
 inline void linear_groups(const LinearTask& t, uint32_t begin, uint32_t end, uint32_t width, const bf16* next) {
   const size_t panel = size_t{t.k} * panel_columns, steps = t.k / 2;
-  const size_t lines = t.rows > 4 * tile_rows ? many_rows_lines : few_rows_lines;
+  const size_t lines = t.rows > 4 * tile_rows ? many_rows_lines : t.rows > tile_rows ? few_rows_lines : one_tile_lines;
   const size_t blocks = (steps * width + lines - 1) / lines;
   for (size_t block = 0; block < blocks; ++block) {
     const size_t first = steps * block / blocks, after = steps * (block + 1) / blocks;

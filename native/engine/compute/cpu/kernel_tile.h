@@ -29,16 +29,25 @@ struct Rows {               // a step's pair is one element each of two rows
   }
 };
 
-// What a tile fetches into L2 along the way, at each of its steps.
+// What a tile fetches along the way, at each of its steps.
 struct Nothing {
   void at(size_t) const {}
 };
 template <int N>
-struct Lines {  // a cache line of each of N streams
+struct Lines {  // a cache line of each of N streams, into L1
   const char* first[N];
   void at(size_t i) const {
 #pragma GCC unroll 4
     for (int n = 0; n < N; ++n) __builtin_prefetch(first[n] + 64 * i, 0, 3);
+  }
+};
+template <int N>
+struct SlowLines {  // the same every 2^shift steps, into L2
+  const char* first[N];
+  int shift;
+  void at(size_t i) const {
+#pragma GCC unroll 4
+    for (int n = 0; n < N; ++n) __builtin_prefetch(first[n] + 64 * (i >> shift), 0, 2);
   }
 };
 
