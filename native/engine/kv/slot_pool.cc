@@ -49,7 +49,9 @@ void SlotPool::reset() noexcept {
 }
 
 void SlotPool::note(uint32_t tile_index) {
-  set_bit(whole_, tile_index, mask_[tile_index] == 0xffff);
+  const bool was = whole_[tile_index / 64] >> (tile_index % 64) & 1, is = mask_[tile_index] == 0xffff;
+  whole_tiles_ = whole_tiles_ - was + is;
+  set_bit(whole_, tile_index, is);
   set_bit(some_, tile_index, mask_[tile_index] != 0);
 }
 

@@ -101,7 +101,7 @@ bool BatchBuilder::append(Branch& branch, uint32_t end) {
   } else if (branch.is_trunk()) {
     after = branch.path.back().begin + branch.path.back().count - 1;
   }
-  pool_.take(rows, after, branch.slots);
+  take(rows, after, branch.slots);
   kv::append(branch.path, &branch.slots[begin], rows);
   branch.path_length += rows;
   for (uint32_t i = begin; i < begin + rows; ++i) {
@@ -127,7 +127,7 @@ void BatchBuilder::add_prompt(Active& active, uint32_t rows) {
   const uint32_t end = begin + rows;
   std::optional<Slot> after;
   if (begin) after = active.slots.back();
-  pool_.take(rows, after, active.slots);
+  take(rows, after, active.slots);
 
   const auto& pieces = active.layout.pieces;
   auto piece = std::ranges::upper_bound(pieces, begin, {}, &branch::Piece::begin) - 1;
@@ -156,6 +156,14 @@ void BatchBuilder::add_prompt(Active& active, uint32_t rows) {
       if (starts(choice)) samples_.push_back({&active, choice.get(), &choice->trunk(), logits});
     }
   }
+}
+
+// A full cache leaves but the odd slots at the ends of sequences free; those who take them read one key a tile.
+void BatchBuilder::take(uint32_t rows, std::optional<Slot> after, std::vector<Slot>& slots) {
+  constexpr uint32_t tile = kv::SlotPool::tile;
+  while (pool_.whole_tiles() < (rows + tile - 1) / tile && tree_.evict(tile)) {
+  }
+  pool_.take(rows, after, slots);
 }
 
 uint32_t BatchBuilder::want_logits(uint32_t row) {

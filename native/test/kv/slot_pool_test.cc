@@ -57,8 +57,12 @@ TEST(no_slot_is_lost_or_lent_twice) {
         }
       }
       CHECK_EQ(pool.free() + held.size(), size_t{size});
+      CHECK_EQ(pool.whole_tiles(), whole_tiles(pool));
       for (Slot slot = 0; slot < size; ++slot) CHECK_EQ(pool.is_free(slot), !held.contains(slot));
     }
+    pool.reset();
+    CHECK_EQ(pool.free(), size);
+    CHECK_EQ(pool.whole_tiles(), size / tile);
   }
 }
 

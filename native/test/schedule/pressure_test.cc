@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "check.h"
+#include "schedule/stub_backend.h"
 #include "schedule/world.h"
 
 using namespace npr;
@@ -135,4 +136,39 @@ TEST(what_was_taken_ends_though_the_engine_closes) {
     engine.check_integrity();
     engine.close();
   }
+}
+
+// Attention reads tiles of 16 keys: paths in pieces of one slot would cost it as much as keys sixteen times as many.
+TEST(paths_stay_whole_when_the_cache_is_full) {
+  struct Watch : StubBackend {
+    uint64_t keys = 0, runs = 0;
+    void begin(std::span<const int32_t>, std::span<const compute::Slot>,
+               std::span<const compute::Sequence> sequences) override {
+      for (const auto& sequence : sequences) {
+        keys += sequence.length;
+        runs += sequence.path.size();
+      }
+    }
+  };
+  auto backend = std::make_unique<Watch>();
+  Watch& watch = *backend;
+  constexpr uint32_t slots = 4000;
+  schedule::Engine engine(std::make_unique<model::Model>(checkpoint(), std::move(backend),
+                                                         slots * checkpoint().config().kv_shape().slot_bytes(), 64),
+                          vocabulary(), {}, [](std::vector<Event>&&) {});
+  RequestId id = 0;
+  const auto serve = [&](uint64_t tokens) {
+    while (engine.stats().prompt_tokens < tokens) {
+      while (engine.stats().running + engine.stats().waiting < 8) {
+        ++id;
+        engine.submit(request_of(id, 50 + id * 37 % 90, 40 + id * 23 % 70));
+      }
+      engine.step();
+    }
+  };
+  serve(5 * slots);
+  watch.keys = watch.runs = 0;
+  serve(8 * slots);
+  CHECK(engine.stats().cached > slots / 2);
+  CHECK(watch.runs * 8 < watch.keys);
 }
