@@ -158,10 +158,12 @@ void BatchBuilder::add_prompt(Active& active, uint32_t rows) {
   }
 }
 
-// A full cache leaves but the odd slots at the ends of sequences free; those who take them read one key a tile.
+// A full cache leaves but the odd slots at the ends of sequences free; those who take them read one key a tile. Tiles
+// that those who run hold slots of do not become whole: where that is all of them, the cache gives whatever it has and
+// this ends.
 void BatchBuilder::take(uint32_t rows, std::optional<Slot> after, std::vector<Slot>& slots) {
   constexpr uint32_t tile = kv::SlotPool::tile;
-  while (pool_.whole_tiles() < (rows + tile - 1) / tile && tree_.evict(tile)) {
+  while (pool_.whole_tiles() < pool_.tiles_for(rows, after) && tree_.evict(tile)) {
   }
   pool_.take(rows, after, slots);
 }

@@ -172,3 +172,21 @@ TEST(paths_stay_whole_when_the_cache_is_full) {
   CHECK(engine.stats().cached > slots / 2);
   CHECK(watch.runs * 8 < watch.keys);
 }
+
+// Three tiles: the first prompt fills one and stays in the cache while the second answer grows in what is left of its
+// own tile, and goes once that is full.
+TEST(who_has_room_in_a_tile_of_its_own_evicts_nothing) {
+  World world({.slots = 48});
+  const auto first = request_of(1, 16, 0);
+  world.alone(first);
+  world.engine().submit(request_of(2, 17, 20));
+  while (world.engine().stats().free > 4) {
+    world.engine().step();
+    CHECK_EQ(world.engine().stats().cached, 16u + 17);
+  }
+  world.run();
+  CHECK_EQ(world.of(2).usage.completion_tokens, 20u);
+  auto again = first;
+  again.id = 3;
+  CHECK(world.alone(again).usage.cached_tokens < 15);
+}
