@@ -50,6 +50,7 @@ struct Branch {
   uint32_t path_length = 0;  // tokens in it
   bool has_context = false;  // path starts with what the parent saw
   uint32_t merged = 0;       // blocks whose branches are in path
+  uint32_t dropped = 0;      // of them, blocks whose branches' own paths are gone
 
   TagMachine machine;
   bool plain = false;  // a fault under on_invalid: ignore took the structure away

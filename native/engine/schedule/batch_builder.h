@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <deque>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "kv/radix_tree.h"
@@ -50,13 +51,16 @@ class BatchBuilder {
   void merge(branch::Branch& branch, const branch::Block& block);
   // Takes slots, once the prefix cache has given up whole tiles for them, if it has any to give.
   void take(uint32_t rows, std::optional<compute::Slot> after, std::vector<compute::Slot>& slots);
+  compute::Path copy(const compute::Path& path);
+  void drop(compute::Path& path);
   uint32_t want_logits(uint32_t row);
 
   kv::SlotPool& pool_;
   kv::RadixTree& tree_;
   model::Batch batch_;
-  std::vector<const compute::Path*> paths_;  // [sequences]
-  std::deque<compute::Path> own_paths_;      // stable in memory
+  std::vector<std::pair<uint32_t, const branch::Branch*>> growing_;  // sequences whose path is their branch's
+  std::deque<compute::Path> paths_;                                  // of the others; stable in memory
+  std::vector<compute::Path> spare_;  // memory of paths no longer used: fresh pages cost more than copying a path
   std::vector<SampleRow> samples_;
   std::vector<ScoreRow> scores_;
   uint32_t rows_left_ = 0;
