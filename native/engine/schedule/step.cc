@@ -167,6 +167,7 @@ void Engine::compute(const std::vector<uint32_t>& quotas) {
 
 // Logits come in blocks of rows. Within one the host's threads sample; then the choices take their tokens in order.
 void Engine::sample() {
+  events_.reserve(events_.size() + builder_.samples().size());
   const std::span samples(builder_.samples());
   const std::span scores(builder_.scores());
   const uint32_t rows = builder_.logit_rows();
@@ -208,8 +209,10 @@ void Engine::sample_rows(const float* logits, std::span<const SampleRow> rows) {
 
 sample::Sampled Engine::draw(const SampleRow& at, const float* logits, sample::Scratch& scratch) const {
   const Request& request = at.active->request;
-  std::vector<const sample::Histogram*> response;
-  for (const branch::Branch* b = at.branch; b; b = b->parent) response.insert(response.begin(), &b->seen);
+  auto& response = scratch.layers;
+  response.clear();
+  for (const branch::Branch* b = at.branch; b; b = b->parent) response.push_back(&b->seen);
+  std::ranges::reverse(response);  // the trunk first
   const sample::Row row{
       .logits = logits + size_t{at.logits} * config().vocab_size,
       .vocab = config().vocab_size,
