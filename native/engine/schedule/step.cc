@@ -45,7 +45,9 @@ bool Engine::step() {
 }
 
 // Requests start in the order of their arrival; one that does not fit yet holds back those behind it. What those that
-// run have still to compute counts as taken: who is admitted and preempted at once has gained nothing.
+// run have still to compute counts as taken: who is admitted and preempted at once has gained nothing. Who was
+// preempted comes back once those that run could grow by an eighth: it is the first to go again, and all of it is
+// computed again.
 void Engine::admit() {
   uint64_t promised = 0;
   for (const auto& active : running_) promised += active.pending();
@@ -64,7 +66,9 @@ void Engine::admit() {
     for (const auto& choice : active.choices) {
       if (!choice->finished()) promised += pending(choice->trunk()) + kv::SlotPool::tile;
     }
-    if (!running_.empty() && promised > pool_.free() + tree_.evictable()) {
+    const uint32_t available = pool_.free() + tree_.evictable();
+    const uint32_t growth = active.preemptions ? (pool_.size() - available) / 8 : 0;
+    if (!running_.empty() && promised + growth > available) {
       release_prompt(active, true);
       return;
     }

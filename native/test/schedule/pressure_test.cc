@@ -48,6 +48,29 @@ TEST(preemption_ends) {
   CHECK(steps < 12 * 190);
 }
 
+// Six times what the pool holds: each resumes when there is room to stay for a while, so that what preemption makes the
+// engine compute again stays a fraction of the whole.
+TEST(who_was_preempted_comes_back_to_stay) {
+  struct Count : StubBackend {
+    uint64_t rows = 0;
+    void begin(std::span<const int32_t> positions, std::span<const compute::Slot>,
+               std::span<const compute::Sequence>) override {
+      rows += positions.size();
+    }
+  };
+  auto backend = std::make_unique<Count>();
+  Count& count = *backend;
+  const uint64_t kv_bytes = 3000 * checkpoint().config().kv_shape().slot_bytes();
+  schedule::Engine engine(std::make_unique<model::Model>(checkpoint(), std::move(backend), kv_bytes, 512), vocabulary(),
+                          {}, [](std::vector<Event>&&) {});
+  for (RequestId id = 1; id <= 64; ++id) engine.submit(request_of(id, 30, 270));
+  while (engine.step()) {
+  }
+  CHECK_EQ(engine.stats().completion_tokens, 64u * 270);
+  CHECK(engine.stats().preemptions > 0);
+  CHECK(count.rows < 64 * 300 * 3 / 2);
+}
+
 TEST(more_samples_than_slots_are_refused) {
   World world({.slots = 64});
   Request request = request_of(1, 8, 0);
