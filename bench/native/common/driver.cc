@@ -1,10 +1,10 @@
 #include "common/driver.h"
 
 #include <chrono>
-#include <numeric>
 #include <random>
 #include <utility>
 
+#include "common/made_up_vocabulary.h"
 #include "model/checkpoint.h"
 
 namespace npr::bench {
@@ -14,15 +14,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
-
-// A vocabulary of the model's size: every token is the letter x.
-text::Vocabulary made_up_vocabulary(uint32_t size) {
-  text::Vocabulary out;
-  out.bytes.assign(size, 'x');
-  out.offsets.resize(size_t{size} + 1);
-  std::iota(out.offsets.begin(), out.offsets.end(), 0u);
-  return out;
-}
 
 }  // namespace
 

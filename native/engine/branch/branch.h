@@ -16,15 +16,18 @@
 namespace npr::branch {
 
 struct Block;
+class Lexicon;
 
 // The plans of a block that is being written.
 struct Guideline {
-  uint32_t at = 0;                 // the branch's own token that opened it; meaningless where the prompt did
-  std::vector<std::string> plans;  // bytes of their texts
-  uint32_t spaces = 0;             // whitespace tokens since the last tag
+  uint32_t at = 0;                      // the branch's own token that opened it; meaningless where the prompt did
+  std::vector<std::string> plans = {};  // bytes of their texts
+  uint32_t spaces = 0;                  // whitespace tokens since the last tag
+  uint32_t heads = 0;                   // tokens of the heads of the closed plans' branches: every token asks for them
+
+  void close_plan(const Lexicon& lexicon);
 };
 
-class Lexicon;
 // Reads the guideline that tokens[at] opened and that the tokens leave open.
 Guideline read_guideline(const Lexicon& lexicon, std::span<const int32_t> tokens, uint32_t at);
 
@@ -47,6 +50,7 @@ struct Branch {
   uint32_t path_length = 0;  // tokens in it
   bool has_context = false;  // path starts with what the parent saw
   uint32_t merged = 0;       // blocks whose branches are in path
+  uint32_t dropped = 0;      // of them, blocks whose branches' own paths are gone
 
   TagMachine machine;
   bool plain = false;  // a fault under on_invalid: ignore took the structure away

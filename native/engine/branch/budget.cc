@@ -6,23 +6,21 @@ namespace npr::branch {
 
 namespace {
 uint32_t newline(const Lexicon& lexicon) { return static_cast<uint32_t>(lexicon.newline().size()); }
-uint32_t head(const Lexicon& lexicon, std::string_view number) {
-  return static_cast<uint32_t>(lexicon.head(number).size());
-}
 }  // namespace
 
-uint32_t forced_tokens(const Lexicon& lexicon, std::span<const std::string> numbers) {
+uint32_t forced_tokens(const Lexicon& lexicon, uint32_t branches, uint32_t heads) {
   const uint32_t nl = newline(lexicon);
-  uint32_t total = nl + 1 + nl;  // separator; <takeaway>, newline
-  for (const auto& number : numbers) total += head(lexicon, number) + 1 + nl;
-  return total;
+  return nl + heads + branches * (1 + nl) + 1 + nl;  // separator; heads; </step>, newline; <takeaway>, newline
 }
 
 uint32_t share(const Lexicon& lexicon, std::span<const std::string> numbers, uint32_t left,
                uint32_t max_branch_tokens) {
-  const uint32_t reserved = forced_tokens(lexicon, numbers) + 1;
+  const auto branches = static_cast<uint32_t>(numbers.size());
+  uint32_t heads = 0;
+  for (const auto& number : numbers) heads += lexicon.head_tokens(number);
+  const uint32_t reserved = forced_tokens(lexicon, branches, heads) + 1;
   if (left <= reserved) return 0;
-  const uint32_t each = (left - reserved) / static_cast<uint32_t>(numbers.size());
+  const uint32_t each = (left - reserved) / branches;
   return max_branch_tokens ? std::min(each, max_branch_tokens) : each;
 }
 
@@ -34,9 +32,13 @@ uint32_t room(const Branch& branch) {
 }
 
 uint32_t guideline_cost(const Lexicon& lexicon, const Branch& branch) {
-  const auto numbers = plan_numbers(branch.guideline.plans);
-  const uint32_t to_fork = branch.machine.state() == State::plan ? 2 : 1;  // </plan>, </guideline>
-  return to_fork + forced_tokens(lexicon, numbers) + static_cast<uint32_t>(numbers.size()) + 1;
+  const auto& plans = branch.guideline.plans;
+  const auto branches = static_cast<uint32_t>(plans.size());
+  const bool open = branch.machine.state() == State::plan;
+  const uint32_t to_fork = open ? 2 : 1;  // </plan>, </guideline>
+  uint32_t heads = branch.guideline.heads;
+  if (open) heads += lexicon.head_tokens(plan_number(plans.back(), branches));
+  return to_fork + forced_tokens(lexicon, branches, heads) + branches + 1;
 }
 
 uint32_t number_cost(const Lexicon& lexicon, const Branch& branch) {
@@ -49,12 +51,11 @@ uint32_t number_cost(const Lexicon& lexicon, const Branch& branch) {
 uint32_t plan_cost(const Lexicon& lexicon, const Branch& branch) {
   const auto ordinal = std::to_string(branch.guideline.plans.size() + 1);
   // <plan>, a token of text, </plan>; then its branch: head, a token, </step>, newline.
-  return 3 + head(lexicon, ordinal) + 2 + newline(lexicon);
+  return 3 + lexicon.head_tokens(ordinal) + 2 + newline(lexicon);
 }
 
 uint32_t smallest_block(const Lexicon& lexicon) {
-  const std::string number = "1";
-  return 1 + 3 + 1 + forced_tokens(lexicon, {&number, 1}) + 1 + 1;
+  return 1 + 3 + 1 + forced_tokens(lexicon, 1, lexicon.head_tokens("1")) + 1 + 1;
 }
 
 std::vector<std::string> plan_numbers(std::span<const std::string> plans) {

@@ -10,8 +10,9 @@
 
 namespace npr::branch {
 
-// Tokens that the engine forces for a block of such branches: the separator, heads, closings and the takeaway's head.
-uint32_t forced_tokens(const Lexicon& lexicon, std::span<const std::string> numbers);
+// Tokens that the engine forces for a block of so many branches: the separator, heads (`heads` tokens in all), closings
+// and the takeaway's head.
+uint32_t forced_tokens(const Lexicon& lexicon, uint32_t branches, uint32_t heads);
 
 // Tokens that each of the block's branches may add after its head; 0: the block does not fit.
 // left: what the parent may still add; max_branch_tokens: 0 for no limit.

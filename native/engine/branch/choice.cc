@@ -108,13 +108,13 @@ void Choice::follow(Branch& branch, Tag tag, int32_t token, Events& out) {
   auto& guideline = branch.guideline;
   switch (tag) {
     case Tag::guideline:
-      guideline = {static_cast<uint32_t>(branch.tokens.size()) - 1, {}, 0};
+      guideline = {.at = static_cast<uint32_t>(branch.tokens.size()) - 1};
       return;
     case Tag::plan:
       guideline.plans.emplace_back();
       return;
     case Tag::plan_end:
-      guideline.spaces = 0;
+      guideline.close_plan(lexicon_);
       return;
     case Tag::guideline_end:
       return fork(branch, out);

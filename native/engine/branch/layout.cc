@@ -38,15 +38,15 @@ class Writer {
   // A turn that does not parse is laid out anew, plain from the token at fault on.
   void turn(Interval turn, bool may_stay_open) {
     uint32_t plain_from = turn.end;
+    const Mark start = mark();
     for (;;) {
-      const auto saved = out_;
       try {
         structured(turn, plain_from, may_stay_open);
         out_.plain = may_stay_open && plain_from < turn.end;
         out_.in_turn = may_stay_open;
         return;
       } catch (const Malformed& fault) {
-        out_ = saved;
+        go_back(start);
         plain_from = fault.at;
       }
     }
@@ -68,6 +68,21 @@ class Writer {
     uint32_t first_step = 0;           // flat index; 0: none yet
     std::vector<Interval> trunk = {};  // what its branches see before themselves
   };
+
+  // What a turn may change of what was written before it: the end of the last piece, and what follows.
+  struct Mark {
+    size_t tokens, pieces;
+    Piece last;
+    int32_t next_position;
+  };
+  Mark mark() const { return {out_.positions.size(), out_.pieces.size(), out_.pieces.back(), out_.next_position}; }
+  void go_back(const Mark& mark) {
+    out_.positions.resize(mark.tokens);
+    out_.structural.resize(mark.tokens);
+    out_.pieces.resize(mark.pieces);
+    out_.pieces.back() = mark.last;
+    out_.next_position = mark.next_position;
+  }
 
   uint32_t index() const { return static_cast<uint32_t>(out_.positions.size()); }
 

@@ -43,6 +43,10 @@ std::vector<int32_t> Lexicon::head(std::string_view number) const {
   return out;
 }
 
+uint32_t Lexicon::head_tokens(std::string_view number) const {
+  return static_cast<uint32_t>(1 + newline().size() + vocabulary_.colon.size()) + number_tokens(number);
+}
+
 uint32_t Lexicon::number_tokens(std::string_view text) const {
   size_t total = 0;
   for (const char c : text) {

@@ -38,6 +38,7 @@ class Lexicon {
 
   // The forced head of a branch: <step>, newline, number, colon; each piece tokenized by itself.
   std::vector<int32_t> head(std::string_view number) const;
+  uint32_t head_tokens(std::string_view number) const;
   // Tokens that the digits and dots of `text` take in a head.
   uint32_t number_tokens(std::string_view text) const;
 

@@ -49,7 +49,9 @@ void SlotPool::reset() noexcept {
 }
 
 void SlotPool::note(uint32_t tile_index) {
-  set_bit(whole_, tile_index, mask_[tile_index] == 0xffff);
+  const bool was = whole_[tile_index / 64] >> (tile_index % 64) & 1, is = mask_[tile_index] == 0xffff;
+  whole_tiles_ = whole_tiles_ - was + is;
+  set_bit(whole_, tile_index, is);
   set_bit(some_, tile_index, mask_[tile_index] != 0);
 }
 
@@ -65,12 +67,21 @@ void SlotPool::take_lanes(uint32_t tile_index, uint32_t from_lane, uint32_t& cou
   note(tile_index);
 }
 
+uint32_t SlotPool::rest_of_tile(std::optional<Slot> after) const {
+  if (!after || *after % tile == tile - 1 || !is_free(*after + 1)) return 0;
+  return static_cast<uint32_t>(std::popcount(static_cast<uint32_t>(mask_[*after / tile]) >> (*after % tile + 1)));
+}
+
+uint32_t SlotPool::tiles_for(uint32_t count, std::optional<Slot> after) const {
+  return (count - std::min(count, rest_of_tile(after)) + tile - 1) / tile;
+}
+
 void SlotPool::take(uint32_t count, std::optional<Slot> after, std::vector<Slot>& out) {
   ensure(count <= free_, "no more slots taken than are free");
   uint32_t next = 0;
   if (after) {
     next = *after / tile + 1;
-    if (*after % tile != tile - 1 && is_free(*after + 1)) take_lanes(*after / tile, *after % tile + 1, count, out);
+    if (rest_of_tile(after)) take_lanes(*after / tile, *after % tile + 1, count, out);
   }
   while (count) {
     uint32_t found = find_bit(whole_, next);

@@ -124,7 +124,11 @@ void Candidates::keep_weight(float least) {
   filter([&](size_t i) { return weights_[i] >= least; });
 }
 
-size_t Candidates::pick(double target) const { return sample::pick({weights_.data(), size()}, target); }
+size_t Candidates::pick(double target) const {
+  Pick pick(target);
+  pick.add({weights_.data(), size()});
+  return pick.index();
+}
 
 void Candidates::top(uint32_t n, std::vector<std::pair<int32_t, float>>& out) {
   rank();
@@ -138,16 +142,15 @@ void Candidates::top(uint32_t n, std::vector<std::pair<int32_t, float>>& out) {
   }
 }
 
-size_t pick(std::span<const float> weights, double target) {
-  double sum = 0;
-  size_t last = 0;
+bool Pick::add(std::span<const float> weights) {
   for (size_t i = 0; i < weights.size(); ++i) {
     if (weights[i] == 0) continue;
-    sum += static_cast<double>(weights[i]);
-    last = i;
-    if (sum > target) break;
+    sum_ += static_cast<double>(weights[i]);
+    last_ = seen_ + i;
+    if (sum_ > target_) return true;
   }
-  return last;
+  seen_ += weights.size();
+  return false;
 }
 
 }  // namespace npr::sample

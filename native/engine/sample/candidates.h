@@ -27,8 +27,7 @@ class Candidates {
   // The smallest set whose weight reaches p * total, at least one token; among equals lower ids first.
   void keep_top_p(double p, double total);
   void keep_weight(float least);
-  // The first index at which the running sum of weights exceeds `target`; the last of any weight where none does.
-  size_t pick(double target) const;
+  size_t pick(double target) const;  // as Pick does
 
   // The n largest logits, falling, among equals lower ids first.
   void top(uint32_t n, std::vector<std::pair<int32_t, float>>& out);
@@ -45,7 +44,17 @@ class Candidates {
   std::vector<double> masses_;
 };
 
-// The first index at which the running sum of `weights` exceeds `target`; the last of any weight where none does.
-size_t pick(std::span<const float> weights, double target);
+// The first index at which a running sum of weights exceeds a target; the last of any weight where none does.
+class Pick {
+ public:
+  explicit Pick(double target) : target_(target) {}
+  // Takes the weights that follow; true once more can't change the index.
+  bool add(std::span<const float> weights);
+  size_t index() const { return last_; }
+
+ private:
+  double target_, sum_ = 0;
+  size_t seen_ = 0, last_ = 0;
+};
 
 }  // namespace npr::sample

@@ -117,11 +117,16 @@ int32_t LogitRow::pick(float scale, double target) {
     before = sum;
     sum += mass;
   }
-  weights_.resize(chunk_entries);
+  // Weights a piece at a time: half of them, on the average, need not be known.
+  Pick pick((target - before) / unit);
+  float weights[group_entries];
   const uint32_t n = chunk_size(chosen);
-  kernels().exp(chunks_[chosen], n, chunk_max_[chosen], scale, weights_.data());
-  const size_t i = sample::pick({weights_.data(), n}, (target - before) / unit);
-  return static_cast<int32_t>(chosen * chunk_entries + i);
+  for (uint32_t begin = 0; begin < n; begin += group_entries) {
+    const uint32_t some = std::min(group_entries, n - begin);
+    kernels().exp(chunks_[chosen] + begin, some, chunk_max_[chosen], scale, weights);
+    if (pick.add({weights, some})) break;
+  }
+  return static_cast<int32_t>(chosen * chunk_entries + pick.index());
 }
 
 float LogitRow::bound(uint32_t k) {

@@ -52,7 +52,7 @@ class LogitRow {
   float scale_ = -1;                // of the sums below; -1: not computed
   std::vector<double> chunk_sums_;  // in units of exp(chunk_max * scale)
   double sum_ = 0;                  // in units of exp(max * scale)
-  std::vector<float> ordered_, weights_;
+  std::vector<float> ordered_;
 };
 
 }  // namespace npr::sample

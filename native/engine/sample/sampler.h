@@ -41,6 +41,7 @@ struct Scratch {
   LogitRow raw, processed;
   Candidates candidates;
   std::vector<int32_t> ids;
+  std::vector<const Histogram*> layers;  // for callers that have to gather Row::response
 };
 
 // In order: repetition, branch repetition, presence and frequency penalties; logit_bias; mask; temperature; top_k;

@@ -2,8 +2,11 @@
 #pragma once
 #include <cstdint>
 #include <deque>
+#include <optional>
+#include <utility>
 #include <vector>
 
+#include "kv/radix_tree.h"
 #include "kv/slot_pool.h"
 #include "model/model.h"
 #include "schedule/active.h"
@@ -28,7 +31,7 @@ struct ScoreRow {
 // Thread safety: the scheduler's thread owns it.
 class BatchBuilder {
  public:
-  explicit BatchBuilder(kv::SlotPool& pool) : pool_(pool) {}
+  BatchBuilder(kv::SlotPool& pool, kv::RadixTree& tree) : pool_(pool), tree_(tree) {}
 
   void clear();
   // Appends `rows` pending tokens of the request, in flat order, each to its branch; takes as many slots from the pool.
@@ -46,12 +49,18 @@ class BatchBuilder {
   bool grow(Active& active, branch::Choice& choice, branch::Branch& branch);
   bool append(branch::Branch& branch, uint32_t end);
   void merge(branch::Branch& branch, const branch::Block& block);
+  // Takes slots, once the prefix cache has given up whole tiles for them, if it has any to give.
+  void take(uint32_t rows, std::optional<compute::Slot> after, std::vector<compute::Slot>& slots);
+  compute::Path copy(const compute::Path& path);
+  void drop(compute::Path& path);
   uint32_t want_logits(uint32_t row);
 
   kv::SlotPool& pool_;
+  kv::RadixTree& tree_;
   model::Batch batch_;
-  std::vector<const compute::Path*> paths_;  // [sequences]
-  std::deque<compute::Path> own_paths_;      // stable in memory
+  std::vector<std::pair<uint32_t, const branch::Branch*>> growing_;  // sequences whose path is their branch's
+  std::deque<compute::Path> paths_;                                  // of the others; stable in memory
+  std::vector<compute::Path> spare_;  // memory of paths no longer used: fresh pages cost more than copying a path
   std::vector<SampleRow> samples_;
   std::vector<ScoreRow> scores_;
   uint32_t rows_left_ = 0;

@@ -58,7 +58,7 @@ Engine::Engine(std::unique_ptr<model::Model> model, text::Vocabulary vocabulary,
       sink_(std::move(sink)),
       pool_(model_->slots()),
       tree_(pool_),
-      builder_(pool_) {
+      builder_(pool_, tree_) {
   if (!options.max_running) refuse("max_running is 0; expected at least 1");
   seen_.slots = seen_.free = pool_.size();
 }

@@ -15,9 +15,14 @@ std::vector<uint32_t> deal(std::span<const Want> wants, uint32_t rows, uint64_t 
       hungry.push_back(i);
     }
   }
-  const auto kept = static_cast<uint32_t>(std::min<uint64_t>(bulk, std::max(1u, rows / 8)));
-  uint32_t left = rows - std::min(rows, kept);
-  if (!hungry.empty()) std::ranges::rotate(hungry, hungry.begin() + static_cast<ptrdiff_t>(turn % hungry.size()));
+  // An eighth on the average over turns: of fewer than eight rows a whole one would be more.
+  const auto kept = static_cast<uint32_t>(std::min<uint64_t>(bulk, (rows + turn % 8) / 8));
+  uint32_t left = rows - kept;
+  if (!hungry.empty()) {
+    // Out of step with the turns that bulk takes a row more in, or it would always be the same one that misses it.
+    const uint64_t first = bulk ? turn - turn / 8 : turn;
+    std::ranges::rotate(hungry, hungry.begin() + static_cast<ptrdiff_t>(first % hungry.size()));
+  }
   // Even shares, what one does not need going to the others, until nobody is hungry or nothing is left.
   while (left && !hungry.empty()) {
     const uint32_t share = std::max<uint32_t>(1, left / static_cast<uint32_t>(hungry.size()));
@@ -28,7 +33,7 @@ std::vector<uint32_t> deal(std::span<const Want> wants, uint32_t rows, uint64_t 
       return got[i] == wants[i].pending;
     });
   }
-  left += std::min(rows, kept);
+  left += kept;
   for (size_t i = 0; i < wants.size() && left; ++i) {
     if (!wants[i].bulk) continue;
     got[i] = std::min(wants[i].pending, left);

@@ -12,8 +12,8 @@ struct Want {
 };
 
 // Deals `rows` out: first to requests that decode, evenly, so that one with many branches does not starve the others;
-// what they leave, and at least an eighth of all, goes to bulk work in the given order (oldest first). `turn` moves the
-// odd rows from request to request.
+// what they leave, and at least an eighth of all over eight turns, goes to bulk work in the given order (oldest first).
+// `turn` counts steps; it moves the odd rows from request to request.
 std::vector<uint32_t> deal(std::span<const Want> wants, uint32_t rows, uint64_t turn);
 
 }  // namespace npr::schedule

@@ -10,7 +10,7 @@ namespace {
 void forget(branch::Branch& branch) {
   branch.slots.clear();
   branch.path.clear();
-  branch.path_length = branch.merged = 0;
+  branch.path_length = branch.merged = branch.dropped = 0;
   branch.has_context = false;
   for (auto& block : branch.blocks) {
     for (auto& child : block->branches) forget(*child);

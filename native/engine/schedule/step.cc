@@ -45,7 +45,9 @@ bool Engine::step() {
 }
 
 // Requests start in the order of their arrival; one that does not fit yet holds back those behind it. What those that
-// run have still to compute counts as taken: who is admitted and preempted at once has gained nothing.
+// run have still to compute counts as taken: who is admitted and preempted at once has gained nothing. Who was
+// preempted comes back once those that run could grow by an eighth: it is the first to go again, and all of it is
+// computed again.
 void Engine::admit() {
   uint64_t promised = 0;
   for (const auto& active : running_) promised += active.pending();
@@ -64,7 +66,9 @@ void Engine::admit() {
     for (const auto& choice : active.choices) {
       if (!choice->finished()) promised += pending(choice->trunk()) + kv::SlotPool::tile;
     }
-    if (!running_.empty() && promised > pool_.free() + tree_.evictable()) {
+    const uint32_t available = pool_.free() + tree_.evictable();
+    const uint32_t growth = active.preemptions ? (pool_.size() - available) / 8 : 0;
+    if (!running_.empty() && promised + growth > available) {
       release_prompt(active, true);
       return;
     }
@@ -167,6 +171,7 @@ void Engine::compute(const std::vector<uint32_t>& quotas) {
 
 // Logits come in blocks of rows. Within one the host's threads sample; then the choices take their tokens in order.
 void Engine::sample() {
+  events_.reserve(events_.size() + builder_.samples().size());
   const std::span samples(builder_.samples());
   const std::span scores(builder_.scores());
   const uint32_t rows = builder_.logit_rows();
@@ -208,8 +213,10 @@ void Engine::sample_rows(const float* logits, std::span<const SampleRow> rows) {
 
 sample::Sampled Engine::draw(const SampleRow& at, const float* logits, sample::Scratch& scratch) const {
   const Request& request = at.active->request;
-  std::vector<const sample::Histogram*> response;
-  for (const branch::Branch* b = at.branch; b; b = b->parent) response.insert(response.begin(), &b->seen);
+  auto& response = scratch.layers;
+  response.clear();
+  for (const branch::Branch* b = at.branch; b; b = b->parent) response.push_back(&b->seen);
+  std::ranges::reverse(response);  // the trunk first
   const sample::Row row{
       .logits = logits + size_t{at.logits} * config().vocab_size,
       .vocab = config().vocab_size,

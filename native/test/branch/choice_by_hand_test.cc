@@ -1,6 +1,7 @@
 // Single blocks and single rules, token by token.
 #include <algorithm>
 
+#include "branch/budget.h"
 #include "branch/choice.h"
 #include "branch/words.h"
 #include "check.h"
@@ -182,6 +183,28 @@ TEST(what_the_trunk_may_sample_in_a_guideline) {
   CHECK(allowed() == with_spaces({plan, guideline_end}));
   run.write(trunk, {plan, plan_end});
   CHECK(allowed() == with_spaces({guideline_end}));
+}
+
+// After every token of it: what has been added up so far is what the heads will be.
+TEST(a_guideline_costs_what_its_block_will_take) {
+  Scripted run(parallel_request());
+  auto& trunk = run.choice.trunk();
+  const auto& lexicon = small_lexicon();
+  const size_t nl = lexicon.newline().size();
+  run.write(trunk, {guideline});
+  for (const int32_t token :
+       std::vector<int32_t>{plan, digit_0 + 1, digit_0 + 2, dot, digit_9, colon, letter_a, plan_end, newline, plan,
+                            letter_b, colon, plan_end, plan, space, digit_0, space, two_colon, plan_end}) {
+    run.write(trunk, {token});
+    size_t cost = trunk.machine.state() == engine::State::plan ? 2 : 1;
+    cost += nl + 1 + nl + 1;
+    for (const auto& number : engine::plan_numbers(trunk.guideline.plans)) {
+      cost += lexicon.head(number).size() + 1 + 1 + nl;
+    }
+    CHECK_EQ(engine::guideline_cost(lexicon, trunk), cost);
+    const auto read = engine::read_guideline(lexicon, trunk.tokens, 0);
+    CHECK_EQ(read.heads, trunk.guideline.heads);
+  }
 }
 
 TEST(a_guideline_that_the_prompt_left_open) {

@@ -57,8 +57,12 @@ TEST(no_slot_is_lost_or_lent_twice) {
         }
       }
       CHECK_EQ(pool.free() + held.size(), size_t{size});
+      CHECK_EQ(pool.whole_tiles(), whole_tiles(pool));
       for (Slot slot = 0; slot < size; ++slot) CHECK_EQ(pool.is_free(slot), !held.contains(slot));
     }
+    pool.reset();
+    CHECK_EQ(pool.free(), size);
+    CHECK_EQ(pool.whole_tiles(), size / tile);
   }
 }
 
@@ -74,6 +78,8 @@ TEST(a_sequence_follows_itself_through_tiles) {
       const uint32_t whole = whole_tiles(pool);
       const uint32_t count = 1 + random() % 40;
       const auto rest = static_cast<uint32_t>(tile - 1 - last % tile);
+      const uint32_t tiles = count > rest ? (count - rest + tile - 1) / tile : 0;
+      CHECK_EQ(pool.tiles_for(count, last), tiles);
       pool.take(count, last, own);
       const size_t begin = own.size() - count;
       for (uint32_t i = 0; i < count; ++i) {
@@ -85,7 +91,6 @@ TEST(a_sequence_follows_itself_through_tiles) {
           CHECK_EQ(before % tile, tile - 1);
         }
       }
-      const uint32_t tiles = count > rest ? (count - rest + tile - 1) / tile : 0;
       CHECK_EQ(whole_tiles(pool), whole - tiles);
     }
   }
@@ -96,6 +101,9 @@ TEST(single_slots_are_used_when_no_tile_is_left) {
   std::vector<Slot> all = take(pool, pool.size());
   CHECK_EQ(pool.free(), 0u);
   for (const Slot slot : {Slot{63}, Slot{5}, Slot{40}}) pool.give(slot);
+  CHECK_EQ(pool.tiles_for(3, Slot{30}), 1u);
+  CHECK_EQ(pool.tiles_for(1, Slot{4}), 0u);
+  CHECK_EQ(pool.tiles_for(17, std::nullopt), 2u);
   CHECK((take(pool, 3, Slot{30}) == std::vector<Slot>{40, 63, 5}));
 }
 

@@ -1,6 +1,8 @@
 #include "sample/candidates.h"
 
+#include <algorithm>
 #include <limits>
+#include <span>
 #include <vector>
 
 #include "check.h"
@@ -8,7 +10,7 @@
 namespace {
 
 using npr::sample::Candidates;
-using npr::sample::pick;
+using npr::sample::Pick;
 
 constexpr float lowest = std::numeric_limits<float>::lowest();
 
@@ -22,10 +24,20 @@ using Tokens = std::vector<int32_t>;
 
 TEST(a_pick_never_lands_on_no_weight) {
   const std::vector<float> weights = {0.0f, 0.5f, 0.0f, 0.25f, 0.0f};
-  CHECK_EQ(pick(weights, 0.0), 1u);
-  CHECK_EQ(pick(weights, 0.499), 1u);
-  CHECK_EQ(pick(weights, 0.5), 3u);
-  CHECK_EQ(pick(weights, 0.75), 3u);  // beyond the sum, as rounding may ask
+  // Whether they come at once or in pieces.
+  for (size_t piece = 1; piece <= weights.size(); ++piece) {
+    const auto picked = [&](double target) {
+      Pick pick(target);
+      for (size_t i = 0; i < weights.size(); i += piece) {
+        if (pick.add(std::span(weights).subspan(i, std::min(piece, weights.size() - i)))) break;
+      }
+      return pick.index();
+    };
+    CHECK_EQ(picked(0.0), 1u);
+    CHECK_EQ(picked(0.499), 1u);
+    CHECK_EQ(picked(0.5), 3u);
+    CHECK_EQ(picked(0.75), 3u);  // beyond the sum, as rounding may ask
+  }
 }
 
 TEST(takes_in_what_is_finite_and_large_enough) {

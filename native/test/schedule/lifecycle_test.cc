@@ -206,6 +206,23 @@ TEST(rows_are_dealt_evenly) {
   for (const auto rows : sum) CHECK_EQ(rows, 7u);
 }
 
+// Batches of fewer rows than eight: bulk work has its eighth over the turns, and everyone else what is left, evenly.
+TEST(few_rows_are_dealt_over_turns) {
+  for (uint32_t rows = 1; rows < 8; ++rows) {
+    std::vector<schedule::Want> wants(8, {100, false});
+    wants.push_back({1000, true});
+    std::vector<uint32_t> sum(9, 0);
+    for (uint64_t turn = 0; turn < 64; ++turn) {
+      const auto got = schedule::deal(wants, rows, turn);
+      for (size_t i = 0; i < 9; ++i) sum[i] += got[i];
+    }
+    CHECK_EQ(sum[8], 8 * rows);
+    for (size_t i = 0; i < 8; ++i) CHECK(sum[i] + 1 >= 7 * rows && sum[i] <= 7 * rows + 1);
+  }
+  CHECK_EQ(schedule::deal(std::vector<schedule::Want>{{100, false}, {1000, true}}, 1, 0)[0], 1u);
+  CHECK_EQ(schedule::deal(std::vector<schedule::Want>{{0, false}, {1000, true}}, 1, 0)[1], 1u);
+}
+
 TEST(submits_and_cancels_from_many_threads) {
   World world({.threads = 2, .rows = 32, .slots = 600, .options = {.max_running = 6, .max_waiting = 1000}});
   world.engine().start();

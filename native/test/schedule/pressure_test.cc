@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "check.h"
+#include "schedule/stub_backend.h"
 #include "schedule/world.h"
 
 using namespace npr;
@@ -45,6 +46,29 @@ TEST(preemption_ends) {
   CHECK(world.engine().stats().preemptions > 0);
   CHECK(world.engine().stats().preemptions <= 24);
   CHECK(steps < 12 * 190);
+}
+
+// Six times what the pool holds: each resumes when there is room to stay for a while, so that what preemption makes the
+// engine compute again stays a fraction of the whole.
+TEST(who_was_preempted_comes_back_to_stay) {
+  struct Count : StubBackend {
+    uint64_t rows = 0;
+    void begin(std::span<const int32_t> positions, std::span<const compute::Slot>,
+               std::span<const compute::Sequence>) override {
+      rows += positions.size();
+    }
+  };
+  auto backend = std::make_unique<Count>();
+  Count& count = *backend;
+  const uint64_t kv_bytes = 3000 * checkpoint().config().kv_shape().slot_bytes();
+  schedule::Engine engine(std::make_unique<model::Model>(checkpoint(), std::move(backend), kv_bytes, 512), vocabulary(),
+                          {}, [](std::vector<Event>&&) {});
+  for (RequestId id = 1; id <= 64; ++id) engine.submit(request_of(id, 30, 270));
+  while (engine.step()) {
+  }
+  CHECK_EQ(engine.stats().completion_tokens, 64u * 270);
+  CHECK(engine.stats().preemptions > 0);
+  CHECK(count.rows < 64 * 300 * 3 / 2);
 }
 
 TEST(more_samples_than_slots_are_refused) {
@@ -135,4 +159,57 @@ TEST(what_was_taken_ends_though_the_engine_closes) {
     engine.check_integrity();
     engine.close();
   }
+}
+
+// Attention reads tiles of 16 keys: paths in pieces of one slot would cost it as much as keys sixteen times as many.
+TEST(paths_stay_whole_when_the_cache_is_full) {
+  struct Watch : StubBackend {
+    uint64_t keys = 0, runs = 0;
+    void begin(std::span<const int32_t>, std::span<const compute::Slot>,
+               std::span<const compute::Sequence> sequences) override {
+      for (const auto& sequence : sequences) {
+        keys += sequence.length;
+        runs += sequence.path.size();
+      }
+    }
+  };
+  auto backend = std::make_unique<Watch>();
+  Watch& watch = *backend;
+  constexpr uint32_t slots = 4000;
+  schedule::Engine engine(std::make_unique<model::Model>(checkpoint(), std::move(backend),
+                                                         slots * checkpoint().config().kv_shape().slot_bytes(), 64),
+                          vocabulary(), {}, [](std::vector<Event>&&) {});
+  RequestId id = 0;
+  const auto serve = [&](uint64_t tokens) {
+    while (engine.stats().prompt_tokens < tokens) {
+      while (engine.stats().running + engine.stats().waiting < 8) {
+        ++id;
+        engine.submit(request_of(id, 50 + id * 37 % 90, 40 + id * 23 % 70));
+      }
+      engine.step();
+    }
+  };
+  serve(5 * slots);
+  watch.keys = watch.runs = 0;
+  serve(8 * slots);
+  CHECK(engine.stats().cached > slots / 2);
+  CHECK(watch.runs * 8 < watch.keys);
+}
+
+// Three tiles: the first prompt fills one and stays in the cache while the second answer grows in what is left of its
+// own tile, and goes once that is full.
+TEST(who_has_room_in_a_tile_of_its_own_evicts_nothing) {
+  World world({.slots = 48});
+  const auto first = request_of(1, 16, 0);
+  world.alone(first);
+  world.engine().submit(request_of(2, 17, 20));
+  while (world.engine().stats().free > 4) {
+    world.engine().step();
+    CHECK_EQ(world.engine().stats().cached, 16u + 17);
+  }
+  world.run();
+  CHECK_EQ(world.of(2).usage.completion_tokens, 20u);
+  auto again = first;
+  again.id = 3;
+  CHECK(world.alone(again).usage.cached_tokens < 15);
 }
