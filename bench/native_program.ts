@@ -1,8 +1,8 @@
-/** Runs engine_bench, the native benchmark, and reads its lines. */
+/** Runs the native benchmarks and reads their lines. */
 import { fileURLToPath } from 'node:url';
 import { output } from './process.js';
 
-const program = fileURLToPath(new URL('../../native/bench/native/engine_bench', import.meta.url));
+type Program = 'engine_bench' | 'kernels_bench' | 'step_bench';
 
 export type Line =
   | { type: 'model'; backend: string; threads: number; parameters: number }
@@ -29,6 +29,12 @@ export async function engineBench(
   options: Record<string, string | number> = {},
 ): Promise<Line[]> {
   const flags = Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)]);
-  const lines = (await output(program, [command, directory, ...flags])).split('\n');
-  return lines.flatMap((line) => (line === '' ? [] : [JSON.parse(line) as Line]));
+  return nativeBench('engine_bench', [command, directory, ...flags]);
+}
+
+/** The JSON objects that a program writes, one a line. Rejects with its own message where it fails. */
+export async function nativeBench<T>(program: Program, args: readonly string[]): Promise<T[]> {
+  const path = fileURLToPath(new URL(`../../native/bench/native/${program}`, import.meta.url));
+  const lines = (await output(path, [...args])).split('\n');
+  return lines.flatMap((line) => (line === '' ? [] : [JSON.parse(line) as T]));
 }

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { type Http, httpText, measureHttp } from './http.js';
+import { type Kernels, kernelsText, measureKernels } from './kernels.js';
 import { writeMadeUpTokenizer } from './made_up_tokenizer.js';
 import { randomModel, type Shape } from './models.js';
 import { batchedBench } from './peers/batched_bench.js';
@@ -14,30 +15,42 @@ import type { Engine } from './peers/engine.js';
 import { nodeLlamaCpp } from './peers/node_llama_cpp.js';
 import { nprServe } from './peers/npr_serve.js';
 import { floorsText, measureSpeed, type Speed, speedText } from './speed.js';
+import { measureStep, type Step, stepText } from './step.js';
 import { measureStreams, type Streams, streamsText } from './streams.js';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
 const bundled = join(root, 'models', 'npr-lab');
-const parts = ['qwen3-0.6b', 'bundled', 'http', 'streams', 'peers'] as const;
+const parts = ['qwen3-0.6b', 'bundled', 'kernels', 'step', 'http', 'streams', 'peers'] as const;
 
 const options = new Command('bench')
   .addOption(new Option('--only <part>', 'measure one part').choices(parts))
   .option('--quick', 'fewer rounds and tokens: to see that it works, not to quote')
+  .option('--rounds <n>', 'how often each figure is taken (default: 5, quick: 1)', count)
   .option('--threads <n>', 'compute threads', count, availableParallelism())
   .option('--llama-batched-bench <path>', 'compare with this build of llama.cpp, too')
   .parse()
   .opts<{
     only?: (typeof parts)[number];
     quick?: true;
+    rounds?: number;
     threads: number;
     llamaBatchedBench?: string;
   }>();
 
 const { threads } = options;
 const wants = (part: (typeof parts)[number]) => options.only === undefined || options.only === part;
-const rounds = options.quick ? 1 : 5;
-const results: { speed: Speed[]; http: Http[]; streams: Streams[]; peers: Comparison[] } = {
+const rounds = options.rounds ?? (options.quick ? 1 : 5);
+const results: {
+  speed: Speed[];
+  kernels: Kernels[];
+  step: Step[];
+  http: Http[];
+  streams: Streams[];
+  peers: Comparison[];
+} = {
   speed: [],
+  kernels: [],
+  step: [],
   http: [],
   streams: [],
   peers: [],
@@ -59,6 +72,17 @@ if (wants('bundled')) {
   print(
     `${speedText(speed)}\nA model this small stays in the caches: the machine's bandwidth is no limit to it.`,
   );
+}
+if (wants('kernels')) {
+  const widest = await measureKernels(threads, rounds);
+  results.kernels.push(widest);
+  if (!widest.backend.includes('avx2')) results.kernels.push(await measureKernels(threads, rounds, 'avx2'));
+  print(results.kernels.map(kernelsText).join('\n\n'));
+}
+if (wants('step')) {
+  const step = await measureStep(rounds);
+  results.step.push(step);
+  print(stepText(step));
 }
 if (wants('http')) {
   const http = await measureHttp('npr-lab', bundled, { threads, rounds, seconds: options.quick ? 1 : 3 });

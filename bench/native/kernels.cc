@@ -1,5 +1,6 @@
-// The CPU backend's linear layers and attention beside the machine's limits, on the shapes of Qwen3-0.6B.
-//   kernels [threads] [avx512|avx2|plain]
+// The CPU backend's linear layers and attention beside the machine's limits, on the shapes of Qwen3-0.6B: one JSON
+// object a line on standard output.
+//   kernels_bench [threads] [avx512|avx2|plain]
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -58,7 +59,6 @@ void linear_layers(Backend& backend, const Limits& limits) {
                           {"gate, up", 2 * intermediate, hidden},
                           {"down", hidden, intermediate},
                           {"vocabulary", vocab, hidden}};
-  std::printf("%-12s %5s %10s %8s %9s %9s\n", "linear", "rows", "us", "GB/s", "GFLOP/s", "of limit");
   for (const Shape& s : shapes) {
     const auto matrices = copies(backend, s.n, s.k);
     for (uint32_t rows : {1, 2, 4, 8, 16, 32, 512}) {
@@ -70,8 +70,8 @@ void linear_layers(Backend& backend, const Limits& limits) {
       });
       const double seconds = all / static_cast<double>(matrices.size());
       const double bytes = 2.0 * s.n * s.k, flops = 2.0 * rows * s.n * s.k;
-      std::printf("%-12s %5u %10.1f %8.1f %9.0f %8.0f%%\n", s.name, rows, seconds * 1e6, bytes / seconds / 1e9,
-                  flops / seconds / 1e9, 100 * limits.seconds(bytes, flops) / seconds);
+      std::printf("{\"type\": \"linear\", \"name\": \"%s\", \"rows\": %u, \"us\": %.1f, \"limit_us\": %.1f}\n", s.name,
+                  rows, seconds * 1e6, limits.seconds(bytes, flops) * 1e6);
     }
   }
 }
@@ -97,8 +97,10 @@ void attend(Backend& backend, const Limits& limits, uint32_t layers, uint32_t tr
   const double seconds = all / layers;
   const double seen = branches * (double{1} * rows * trunk + rows * (rows + 1) / 2.0);
   const double bytes = 4.0 * kv_heads * head_dim * (trunk + branches * rows), flops = 4.0 * width * seen;
-  std::printf("%-9u %8u %5u %10.1f %8.1f %9.0f %8.0f%%\n", trunk, branches, rows, seconds * 1e6, bytes / seconds / 1e9,
-              flops / seconds / 1e9, 100 * limits.seconds(bytes, flops) / seconds);
+  std::printf(
+      "{\"type\": \"attention\", \"trunk\": %u, \"branches\": %u, \"rows\": %u, \"us\": %.1f, \"limit_us\": %.1f}\n",
+      trunk, branches, rows, seconds * 1e6, limits.seconds(bytes, flops) * 1e6);
+  std::fflush(stdout);
 }
 
 void attention(Backend& backend, const Limits& limits) {
@@ -115,7 +117,6 @@ void attention(Backend& backend, const Limits& limits) {
     for (uint32_t l = 0; l < layers; ++l)
       backend.rotate_and_store(l, qkv.data(), {norm.data(), norm.data()}, 0, q.data());
   }
-  std::printf("%-9s %8s %5s %10s %8s %9s %9s\n", "trunk", "branches", "rows", "us", "GB/s", "GFLOP/s", "of limit");
   for (uint32_t trunk : {512, 4096, 16384, 32768}) {
     attend(backend, limits, layers, trunk, 1, 1);
     attend(backend, limits, layers, trunk, 8, 1);
@@ -134,8 +135,8 @@ int main(int argc, char** argv) {
                                                   : is("plain") ? Isa::plain
                                                                 : Isa::best});
   const Limits limits{npr::bench::read_bandwidth(threads), npr::bench::bf16_peak(threads)};
-  std::printf("%s; memory %.1f GB/s, bf16 %.0f GFLOP/s\n", backend->description().c_str(), limits.bandwidth / 1e9,
-              limits.peak / 1e9);
+  std::printf("{\"type\": \"machine\", \"backend\": \"%s\", \"bytes_per_second\": %.6g, \"flops_per_second\": %.6g}\n",
+              backend->description().c_str(), limits.bandwidth, limits.peak);
   linear_layers(*backend, limits);
   attention(*backend, limits);
 }
