@@ -12,6 +12,7 @@ export type Line =
   | { type: 'load'; round: number; callers: number; requests: number; tokens: number; seconds: number };
 
 export interface Figure {
+  weights: 'bf16' | 'int8';
   round: number;
   branches: number;
   tokens_per_second: number;

@@ -5,6 +5,7 @@ import { availableParallelism, cpus, release, totalmem } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { type Accuracy, accuracyText, measureAccuracy } from './accuracy.js';
 import { type Http, httpText, measureHttp } from './http.js';
 import { type Kernels, kernelsText, measureKernels } from './kernels.js';
 import { writeMadeUpTokenizer } from './made_up_tokenizer.js';
@@ -14,13 +15,13 @@ import { type Comparison, compare, comparisonText } from './peers/comparison.js'
 import type { Engine } from './peers/engine.js';
 import { nodeLlamaCpp } from './peers/node_llama_cpp.js';
 import { nprServe } from './peers/npr_serve.js';
-import { floorsText, measureSpeed, type Speed, speedText } from './speed.js';
+import { floorsText, int8Text, measureSpeed, type Speed, speedText } from './speed.js';
 import { measureStep, type Step, stepText } from './step.js';
 import { measureStreams, type Streams, streamsText } from './streams.js';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
 const bundled = join(root, 'models', 'npr-lab');
-const parts = ['qwen3-0.6b', 'bundled', 'kernels', 'step', 'http', 'streams', 'peers'] as const;
+const parts = ['qwen3-0.6b', 'bundled', 'accuracy', 'kernels', 'step', 'http', 'streams', 'peers'] as const;
 
 const options = new Command('bench')
   .addOption(new Option('--only <part>', 'measure one part').choices(parts))
@@ -42,6 +43,7 @@ const wants = (part: (typeof parts)[number]) => options.only === undefined || op
 const rounds = options.rounds ?? (options.quick ? 1 : 5);
 const results: {
   speed: Speed[];
+  accuracy: Accuracy[];
   kernels: Kernels[];
   step: Step[];
   http: Http[];
@@ -49,6 +51,7 @@ const results: {
   peers: Comparison[];
 } = {
   speed: [],
+  accuracy: [],
   kernels: [],
   step: [],
   http: [],
@@ -62,16 +65,28 @@ if (wants('qwen3-0.6b')) {
     threads,
     rounds,
     tokens: options.quick ? 8 : 32,
+    weights: 'bf16,int8',
   });
   results.speed.push(speed);
-  print(`${speedText(speed)}\n\n${floorsText(speed)}`);
+  print(`${speedText(speed)}\n\n${int8Text(speed)}\n\n${floorsText(speed)}`);
 }
 if (wants('bundled')) {
-  const speed = await measureSpeed('npr-lab', bundled, { threads, rounds, tokens: options.quick ? 32 : 256 });
+  const speed = await measureSpeed('npr-lab', bundled, {
+    threads,
+    rounds,
+    tokens: options.quick ? 32 : 256,
+    weights: 'bf16',
+  });
   results.speed.push(speed);
   print(
     `${speedText(speed)}\nA model this small stays in the caches: the machine's bandwidth is no limit to it.`,
   );
+}
+if (wants('accuracy')) {
+  const traces = join(root, 'test', 'fixtures', 'npr-lab', 'greedy.json');
+  const accuracy = await measureAccuracy('npr-lab', bundled, { threads, traces });
+  results.accuracy.push(accuracy);
+  print(accuracyText(accuracy));
 }
 if (wants('kernels')) {
   const widest = await measureKernels(threads, rounds);

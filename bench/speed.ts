@@ -13,6 +13,16 @@ export interface Speed {
   machine: { bytesPerSecond: Spread; flopsPerSecond: Spread };
   prefill: Row;
   decode: Row[];
+  /** The same work with int8 weights, where it was measured. */
+  int8: Int8Row[];
+}
+
+/** Prefill where there are no branches. */
+interface Int8Row {
+  branches: number;
+  tokensPerSecond: Spread;
+  /** Tokens per second over those of bf16 weights in the same round. */
+  timesBf16: Spread;
 }
 
 interface Row {
@@ -33,9 +43,12 @@ export async function measureSpeed(model: string, directory: string, options: Op
   const lines = await engineBench('speed', directory, { ...options, trunk, branches: '1,2,4,8,16' });
   const of = <T extends Line['type']>(type: T) =>
     lines.filter((line): line is Extract<Line, { type: T }> => line.type === type);
+  const figures = (type: 'prefill' | 'decode', weights: Figure['weights']) =>
+    of(type).filter((figure) => figure.weights === weights);
   const [info] = of('model');
   const machine = of('machine');
-  const decode = of('decode');
+  const decode = figures('decode', 'bf16');
+  const prefill = figures('prefill', 'bf16');
   if (info === undefined) throw new Error('engine_bench told nothing of the model');
   const row = (figures: Figure[]): Row => {
     const inRound = (figure: Figure) => machine.find(({ round }) => round === figure.round);
@@ -56,6 +69,24 @@ export async function measureSpeed(model: string, directory: string, options: Op
       timesOne: each((figure) => figure.tokens_per_second / (one(figure) ?? Number.NaN)),
     };
   };
+  const int8Row = (branches: number, figures: Figure[], bf16: Figure[]): Int8Row => {
+    const times = (figure: Figure) =>
+      figure.tokens_per_second /
+      (bf16.find(({ round }) => round === figure.round)?.tokens_per_second ?? Number.NaN);
+    return {
+      branches,
+      tokensPerSecond: spread(figures.map((figure) => figure.tokens_per_second)),
+      timesBf16: spread(figures.map(times)),
+    };
+  };
+  const int8Rows = (): Int8Row[] => {
+    const of8 = figures('decode', 'int8');
+    const inBranches = (all: Figure[], count: number) => all.filter(({ branches }) => branches === count);
+    return [
+      int8Row(0, figures('prefill', 'int8'), prefill),
+      ...counts.map((count) => int8Row(count, inBranches(of8, count), inBranches(decode, count))),
+    ];
+  };
   const counts = [...new Set(decode.map(({ branches }) => branches))];
   return {
     model,
@@ -68,8 +99,9 @@ export async function measureSpeed(model: string, directory: string, options: Op
       bytesPerSecond: spread(machine.map((line) => line.bytes_per_second)),
       flopsPerSecond: spread(machine.map((line) => line.flops_per_second)),
     },
-    prefill: row(of('prefill')),
+    prefill: row(prefill),
     decode: counts.map((count) => row(decode.filter(({ branches }) => branches === count))),
+    int8: options.weights === 'bf16,int8' ? int8Rows() : [],
   };
 }
 
@@ -77,6 +109,7 @@ export interface Options {
   threads: number;
   rounds: number;
   tokens: number;
+  weights: 'bf16' | 'bf16,int8';
 }
 
 export function speedText(speed: Speed): string {
@@ -85,7 +118,7 @@ export function speedText(speed: Speed): string {
     spreadText({ median: median / 1e9, min: min / 1e9, max: max / 1e9 });
   const rows = [{ name: `prefill of ${speed.trunkTokens}`, row: prefill }].concat(
     speed.decode.map((row) => ({
-      name: `decode, ${row.branches} branch${row.branches > 1 ? 'es' : ''}`,
+      name: decodeName(row.branches),
       row,
     })),
   );
@@ -107,6 +140,22 @@ export function speedText(speed: Speed): string {
       ]),
     ),
   ].join('\n');
+}
+
+/** Of a model that was measured with both. */
+export function int8Text({ int8 }: Speed): string {
+  return table(
+    ['int8 weights', 'tokens/s', 'times bf16'],
+    int8.map(({ branches, tokensPerSecond, timesBf16 }) => [
+      branches === 0 ? `prefill of ${trunk}` : decodeName(branches),
+      spreadText(tokensPerSecond),
+      spreadText(timesBf16),
+    ]),
+  );
+}
+
+function decodeName(branches: number): string {
+  return `decode, ${branches} branch${branches > 1 ? 'es' : ''}`;
 }
 
 /** What a model that is read from memory should reach at least. */

@@ -2,15 +2,17 @@
 //   engine_bench random DIR [--shape SHAPE]       writes a random checkpoint: qwen3-0.6b (1.2 GB) or tiny (10 MB)
 //   engine_bench speed DIR [options]              prefill and decode, each round beside the limits measured in it
 //   engine_bench load DIR --prompt IDS [options]  callers that ask for the same again and again
-// Options: --threads N  --isa avx512|avx2|plain  --rounds N  --tokens N  --trunk N  --branches N,N,..
-//          --callers N  --seconds S
+// Options: --threads N  --isa avx512|avx2|plain  --weights bf16|int8 (speed: or both, in turns)  --rounds N
+//          --tokens N  --trunk N  --branches N,N,..  --callers N  --seconds S
 #include <algorithm>
 #include <cstdio>
 #include <iostream>
 #include <map>
+#include <memory>
 #include <sstream>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "common/driver.h"
@@ -56,7 +58,14 @@ class Options {
     const auto isa = isas.find(text("--isa"));
     if (isa == isas.end()) throw Error(ErrorCode::invalid_request, "--isa: expected auto, avx512, avx2 or plain");
     const uint32_t threads = count("--threads");
-    return {threads ? threads : std::thread::hardware_concurrency(), isa->second};
+    return {threads ? threads : std::thread::hardware_concurrency(), isa->second, weights().front()};
+  }
+  std::vector<compute::WeightFormat> weights() const {
+    const std::string& name = text("--weights");
+    if (name == "bf16") return {compute::WeightFormat::bf16};
+    if (name == "int8") return {compute::WeightFormat::int8};
+    if (name == "bf16,int8") return {compute::WeightFormat::bf16, compute::WeightFormat::int8};
+    throw Error(ErrorCode::invalid_request, "--weights: expected bf16, int8 or bf16,int8");
   }
   model::Config shape() const {
     const std::string& name = text("--shape");
@@ -67,11 +76,11 @@ class Options {
 
  private:
   static const std::map<std::string, std::string>& defaults() {
-    static const std::map<std::string, std::string> all{{"--threads", "0"},    {"--isa", "auto"},
-                                                        {"--rounds", "5"},     {"--tokens", "32"},
-                                                        {"--trunk", "512"},    {"--branches", "1,2,4,8,16"},
-                                                        {"--callers", "1"},    {"--seconds", "3"},
-                                                        {"--prompt", "1,2,3"}, {"--shape", "qwen3-0.6b"}};
+    static const std::map<std::string, std::string> all{
+        {"--threads", "0"},        {"--isa", "auto"},    {"--rounds", "5"},
+        {"--tokens", "32"},        {"--trunk", "512"},   {"--branches", "1,2,4,8,16"},
+        {"--callers", "1"},        {"--seconds", "3"},   {"--prompt", "1,2,3"},
+        {"--shape", "qwen3-0.6b"}, {"--weights", "bf16"}};
     return all;
   }
 
@@ -84,38 +93,50 @@ void print_model(const Driver& driver, const compute::CpuOptions& cpu) {
               static_cast<unsigned long long>(model::parameter_count(driver.config())));
 }
 
+const char* name(compute::WeightFormat weights) { return weights == compute::WeightFormat::int8 ? "int8" : "bf16"; }
+
 // `limit`: the seconds that the cost takes at the machine's bandwidth or peak, whichever takes longer.
-void print_figure(const char* type, uint32_t round, uint32_t branches, double tokens, double seconds, double steps,
-                  const Cost& step_cost, double bandwidth, double peak) {
+void print_figure(const char* type, compute::WeightFormat weights, uint32_t round, uint32_t branches, double tokens,
+                  double seconds, double steps, const Cost& step_cost, double bandwidth, double peak) {
   const double limit = std::max(step_cost.bytes / bandwidth, step_cost.flops / peak) * steps;
   std::printf(
-      "{\"type\": \"%s\", \"round\": %u, \"branches\": %u, \"tokens_per_second\": %.6g, \"limit_tokens_per_second\": "
+      "{\"type\": \"%s\", \"weights\": \"%s\", \"round\": %u, \"branches\": %u, \"tokens_per_second\": %.6g, "
+      "\"limit_tokens_per_second\": "
       "%.6g, \"bytes_per_second\": %.6g, \"flops_per_second\": %.6g}\n",
-      type, round, branches, tokens / seconds, tokens / limit, step_cost.bytes * steps / seconds,
+      type, name(weights), round, branches, tokens / seconds, tokens / limit, step_cost.bytes * steps / seconds,
       step_cost.flops * steps / seconds);
   std::fflush(stdout);
 }
 
 // Limits and figures alternate, so that whatever else the machine does in a round weighs on both.
 void speed(const char* directory, const Options& options) {
-  const auto cpu = options.cpu();
+  auto cpu = options.cpu();
   const auto branches = options.list<uint32_t>("--branches");
   const uint32_t tokens = options.count("--tokens"), trunk = options.count("--trunk");
   // Room for the widest decode, the prompts of two rounds and what rounding up to tiles takes.
   const uint32_t widest = *std::max_element(branches.begin(), branches.end());
-  Driver driver(directory, cpu, trunk, 4 * trunk + widest * (tokens + 32));
-  print_model(driver, cpu);
-  driver.prefill(trunk);
+  std::vector<std::pair<compute::WeightFormat, std::unique_ptr<Driver>>> drivers;
+  for (const auto weights : options.weights()) {
+    cpu.weights = weights;
+    auto driver = std::make_unique<Driver>(directory, cpu, trunk, 4 * trunk + widest * (tokens + 32));
+    driver->prefill(trunk);
+    drivers.emplace_back(weights, std::move(driver));
+  }
+  print_model(*drivers.front().second, cpu);
   for (uint32_t round = 0; round < options.count("--rounds"); ++round) {
     const double bandwidth = read_bandwidth(cpu.threads), peak = bf16_peak(cpu.threads);
     std::printf("{\"type\": \"machine\", \"round\": %u, \"bytes_per_second\": %.6g, \"flops_per_second\": %.6g}\n",
                 round, bandwidth, peak);
-    print_figure("prefill", round, 1, trunk, driver.prefill(trunk), 1, prefill_cost(driver.config(), trunk), bandwidth,
-                 peak);
+    for (const auto& [weights, driver] : drivers) {
+      print_figure("prefill", weights, round, 1, trunk, driver->prefill(trunk), 1,
+                   prefill_cost(driver->config(), weights, trunk), bandwidth, peak);
+    }
     for (const uint32_t count : branches) {
-      const Decode decode = driver.decode(count, trunk, tokens);
-      print_figure("decode", round, count, static_cast<double>(decode.tokens), decode.seconds, tokens - 1,
-                   decode_cost(driver.config(), count, trunk, (tokens + 1) / 2.0), bandwidth, peak);
+      for (const auto& [weights, driver] : drivers) {
+        const Decode decode = driver->decode(count, trunk, tokens);
+        print_figure("decode", weights, round, count, static_cast<double>(decode.tokens), decode.seconds, tokens - 1,
+                     decode_cost(driver->config(), weights, count, trunk, (tokens + 1) / 2.0), bandwidth, peak);
+      }
     }
   }
 }

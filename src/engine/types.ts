@@ -82,7 +82,7 @@ export interface LoadOptions {
   /** 0: one a core. */
   threads: number;
   kvMemoryBytes: number;
-  weights: 'bf16';
+  weights: 'bf16' | 'int8';
   /** The widest instruction set to use; 'auto': what the machine has. */
   isa: 'auto' | 'avx512' | 'avx2' | 'plain';
   /** Tokens in one engine step. */

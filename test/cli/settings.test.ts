@@ -68,6 +68,13 @@ describe('values', () => {
   });
 });
 
+it('weights are set like any other', () => {
+  expect(serve().weights).toBe('bf16');
+  expect(serve({ weights: 'int8' }).weights).toBe('int8');
+  expect(serve({}, { NPR_SERVE_WEIGHTS: 'int8' }).weights).toBe('int8');
+  expect(serve({}, {}, { weights: 'int8' }).weights).toBe('int8');
+});
+
 describe('errors name the setting, the value, what was expected and the source', () => {
   it.each<[object, Record<string, string>, unknown, RegExp]>([
     [{ port: '70000' }, {}, undefined, /^--port: expected an integer from 0 to 65535, got "70000"$/],
@@ -77,6 +84,7 @@ describe('errors name the setting, the value, what was expected and the source',
     [{ kvMemory: '4constructor' }, {}, undefined, /^--kv-memory: expected a size/],
     [{ kvMemory: '3' }, {}, undefined, /^--kv-memory: .*from 1MiB/],
     [{ isa: 'sse' }, {}, undefined, /^--isa: expected "auto", "avx512", "avx2" or "plain", got "sse"$/],
+    [{ weights: 'int4' }, {}, undefined, /^--weights: expected "bf16" or "int8", got "int4"$/],
     [{ drainTimeout: '-1s' }, {}, undefined, /^--drain-timeout: expected a time in seconds/],
     [{ model: '' }, {}, undefined, /^--model: expected a path, got ""$/],
     [

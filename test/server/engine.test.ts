@@ -397,6 +397,31 @@ describe('under load', () => {
   });
 });
 
+describe('int8 weights', () => {
+  it('answer alike in any company, and say what they are', async () => {
+    const engine = await loadEngine(engineOptions({ weights: 'int8' }), tokenizer.vocabulary);
+    const other = await startServer(engine);
+    expect(engine.info.backend).toContain('int8 weights');
+    const answer = async () => {
+      const body = {
+        messages: [{ role: 'user', content: 'Compute 12*3 + 45*2.' }],
+        ...{ temperature: 0, parallel: true, logprobs: true },
+      };
+      const { choices } = (await (await other.post('/v1/chat/completions', body)).json()) as Chat;
+      expect(choices[0]?.finish_reason).toBe('stop');
+      return choices[0];
+    };
+    const alone = await answer();
+    expect(await Promise.all([1, 2, 3].map(answer))).toEqual([alone, alone, alone]);
+    await other.close();
+  });
+
+  it('are one of two', async () => {
+    const load = loadEngine(engineOptions({ weights: 'int4' as 'int8' }), tokenizer.vocabulary);
+    await expect(load).rejects.toThrow(/weights.*bf16 or int8/);
+  });
+});
+
 it('disconnecting cancels', async () => {
   const endless = { prompt: 'Compute', max_tokens: 4000, ignore_eos: true };
   for (const stream of [true, false]) {

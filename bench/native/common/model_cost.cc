@@ -13,6 +13,9 @@ double layer_weights(const model::Config& config) {
   return config.num_hidden_layers * (attention + 3.0 * hidden * config.intermediate_size);
 }
 
+// Scales of int8 outputs are a tenth of a percent.
+double weight_bytes(compute::WeightFormat format) { return format == compute::WeightFormat::int8 ? 1 : 2; }
+
 // Queries times keys and weights times values, for one token that sees `context` tokens.
 double attention_flops(const model::Config& config, double context) {
   return 4.0 * config.num_hidden_layers * config.q_size() * context;
@@ -20,17 +23,18 @@ double attention_flops(const model::Config& config, double context) {
 
 }  // namespace
 
-Cost decode_cost(const model::Config& config, uint32_t branches, double trunk, double own) {
+Cost decode_cost(const model::Config& config, compute::WeightFormat format, uint32_t branches, double trunk,
+                 double own) {
   const double weights = layer_weights(config) + head_weights(config);
   const double kv = static_cast<double>(config.kv_shape().slot_bytes());
-  return {.bytes = 2.0 * weights + kv * (trunk + branches * own),
+  return {.bytes = weight_bytes(format) * weights + kv * (trunk + branches * own),
           .flops = branches * (2.0 * weights + attention_flops(config, trunk + own))};
 }
 
-Cost prefill_cost(const model::Config& config, uint32_t tokens) {
+Cost prefill_cost(const model::Config& config, compute::WeightFormat format, uint32_t tokens) {
   const double layers = layer_weights(config), head = head_weights(config);
   const double kv = static_cast<double>(config.kv_shape().slot_bytes());
-  return {.bytes = 2.0 * (layers + head) + kv * tokens,
+  return {.bytes = weight_bytes(format) * (layers + head) + kv * tokens,
           .flops = 2.0 * (layers * tokens + head) + tokens * attention_flops(config, (tokens + 1) / 2.0)};
 }
 

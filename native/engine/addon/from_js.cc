@@ -134,7 +134,14 @@ LoadOptions load_options(Napi::Object object) {
   LoadOptions out;
   out.model = string(object, "model");
   if (string(object, "device") != "cpu") wrong(object.Env(), "device", "cpu");
-  if (string(object, "weights") != "bf16") wrong(object.Env(), "weights", "bf16");
+  const std::string weights = string(object, "weights");
+  if (weights == "bf16") {
+    out.cpu.weights = compute::WeightFormat::bf16;
+  } else if (weights == "int8") {
+    out.cpu.weights = compute::WeightFormat::int8;
+  } else {
+    wrong(object.Env(), "weights", "bf16 or int8");
+  }
   out.cpu.threads = count(object, "threads");
   const std::string isa = string(object, "isa");
   if (isa == "auto") {

@@ -21,6 +21,9 @@ std::string kv_error(npr::compute::KvShape shape, uint32_t slots, uint32_t q_hea
 TEST(describes_itself) {
   CHECK_EQ(npr::compute::make_cpu_backend({.threads = 2, .isa = Isa::plain})->description(), "cpu plain, 2 threads");
   CHECK_EQ(npr::compute::make_cpu_backend({.threads = 1, .isa = Isa::plain})->description(), "cpu plain, 1 thread");
+  CHECK_EQ(
+      npr::compute::make_cpu_backend({.threads = 2, .isa = Isa::plain, .weights = WeightFormat::int8})->description(),
+      "cpu plain, int8 weights, 2 threads");
   CHECK(contains(npr::compute::make_cpu_backend({})->description(), "cpu "));
 }
 

@@ -13,11 +13,29 @@ struct Shape {
 };
 const Shape shapes[] = {{1, 2}, {17, 38}, {64, 64}, {100, 514}, {130, 1030}, {257, 192}};
 
-std::vector<float> run(npr::compute::Backend& backend, const npr::compute::Matrix& w, const std::vector<bf16>& x) {
-  const auto rows = static_cast<uint32_t>(x.size() / w.k());
-  std::vector<float> out(size_t{rows} * w.n());
-  backend.linear(x.data(), rows, w, out.data());
-  return out;
+void check_rows_and_threads(WeightFormat format) {
+  Random random(2);
+  for (const auto& [n, k] : {Shape{200, 1030}, Shape{65, 514}}) {
+    const auto weights = random_bf16s(random, size_t{n} * k);
+    const auto x = random_bf16s(random, size_t{600} * k);
+    const HostRows part{weights.data(), DType::bf16, n};
+    for (uint32_t threads : {1, 2, 3}) {
+      for (auto& backend : backends(threads, format)) {
+        const auto w = backend->pack({&part, 1}, k);
+        std::vector<float> alone;
+        for (uint32_t r = 0; r < 600; ++r) {
+          const auto one = product(*backend, *w, {x.begin() + size_t{r} * k, x.begin() + size_t{r + 1} * k});
+          alone.insert(alone.end(), one.begin(), one.end());
+        }
+        std::vector<uint32_t> counts{100, 127, 253, 600};
+        for (uint32_t rows = 1; rows <= 40; ++rows) counts.push_back(rows);
+        for (uint32_t rows : counts) {
+          const auto together = product(*backend, *w, {x.begin(), x.begin() + size_t{rows} * k});
+          CHECK(std::memcmp(together.data(), alone.data(), together.size() * sizeof(float)) == 0);
+        }
+      }
+    }
+  }
 }
 
 }  // namespace
@@ -33,7 +51,7 @@ TEST(matches_the_reference) {
       CHECK_EQ(w->k(), k);
       for (uint32_t rows : {1, 3, 7, 37, 140}) {
         const auto x = random_bf16s(random, size_t{rows} * k);
-        const auto out = run(*backend, *w, x);
+        const auto out = product(*backend, *w, x);
         std::vector<float> sums(out.size(), 0.25f);
         backend->linear_add(x.data(), rows, *w, sums.data());
         for (uint32_t r = 0; r < rows; ++r) {
@@ -49,30 +67,8 @@ TEST(matches_the_reference) {
   }
 }
 
-TEST(rows_and_threads_change_no_bit) {
-  Random random(2);
-  for (const auto& [n, k] : {Shape{200, 1030}, Shape{65, 514}}) {
-    const auto weights = random_bf16s(random, size_t{n} * k);
-    const auto x = random_bf16s(random, size_t{600} * k);
-    const HostRows part{weights.data(), DType::bf16, n};
-    for (uint32_t threads : {1, 2, 3}) {
-      for (auto& backend : backends(threads)) {
-        const auto w = backend->pack({&part, 1}, k);
-        std::vector<float> alone;
-        for (uint32_t r = 0; r < 600; ++r) {
-          const auto one = run(*backend, *w, {x.begin() + size_t{r} * k, x.begin() + size_t{r + 1} * k});
-          alone.insert(alone.end(), one.begin(), one.end());
-        }
-        std::vector<uint32_t> counts{100, 127, 253, 600};
-        for (uint32_t rows = 1; rows <= 40; ++rows) counts.push_back(rows);
-        for (uint32_t rows : counts) {
-          const auto together = run(*backend, *w, {x.begin(), x.begin() + size_t{rows} * k});
-          CHECK(std::memcmp(together.data(), alone.data(), together.size() * sizeof(float)) == 0);
-        }
-      }
-    }
-  }
-}
+TEST(rows_and_threads_change_no_bit) { check_rows_and_threads(WeightFormat::bf16); }
+TEST(rows_and_threads_change_no_bit_of_int8) { check_rows_and_threads(WeightFormat::int8); }
 
 TEST(parts_of_any_dtype_stack) {
   constexpr uint32_t k = 70;
@@ -91,7 +87,7 @@ TEST(parts_of_any_dtype_stack) {
   for (auto& backend : backends(2)) {
     const auto a = backend->pack(stacked, k), b = backend->pack({&one, 1}, k);
     const auto x = random_bf16s(random, 5 * k);
-    CHECK(run(*backend, *a, x) == run(*backend, *b, x));
+    CHECK(product(*backend, *a, x) == product(*backend, *b, x));
     std::vector<float> rows(3 * k);
     backend->embed(std::vector<int32_t>{89, 0, 30}, *a, rows.data());
     CHECK(std::equal(rows.begin(), rows.begin() + k, whole.begin() + 89 * k));

@@ -14,6 +14,7 @@
 namespace support {
 
 using npr::compute::bf16;
+using npr::compute::WeightFormat;
 
 class Random {
  public:
@@ -49,15 +50,25 @@ inline std::vector<bf16> random_bf16s(Random& random, size_t count) {
 }
 
 // Backends of every instruction set that this machine has.
-inline std::vector<std::unique_ptr<npr::compute::Backend>> backends(uint32_t threads) {
+inline std::vector<std::unique_ptr<npr::compute::Backend>> backends(uint32_t threads,
+                                                                    WeightFormat weights = WeightFormat::bf16) {
   using npr::compute::Isa;
   std::vector<std::unique_ptr<npr::compute::Backend>> out;
   for (Isa isa : {Isa::avx512, Isa::avx2, Isa::plain}) {
     try {
-      out.push_back(npr::compute::make_cpu_backend({.threads = threads, .isa = isa}));
+      out.push_back(npr::compute::make_cpu_backend({.threads = threads, .isa = isa, .weights = weights}));
     } catch (const npr::Error&) {
     }
   }
+  return out;
+}
+
+// x [rows, k] . w^T
+inline std::vector<float> product(npr::compute::Backend& backend, const npr::compute::Matrix& w,
+                                  const std::vector<bf16>& x) {
+  const auto rows = static_cast<uint32_t>(x.size() / w.k());
+  std::vector<float> out(size_t{rows} * w.n());
+  backend.linear(x.data(), rows, w, out.data());
   return out;
 }
 

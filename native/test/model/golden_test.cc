@@ -50,9 +50,11 @@ Difference compare(std::span<const float> logits, const Golden& golden) {
   return difference;
 }
 
-void check_model(const std::string& directory, const std::string& name) {
+// `mean_limit`, `max_limit`: of transformers' own bf16 error.
+void check_model(const std::string& directory, const std::string& name,
+                 test::WeightFormat weights = test::WeightFormat::bf16, double mean_limit = 1, double max_limit = 1.5) {
   for (const test::Isa isa : test::machine_isas()) {
-    auto model = test::make_model(directory, isa, 2);
+    auto model = test::make_model(directory, isa, 2, 2048, 2048, weights);
     double worst_mean = 0, worst_max = 0;
     for (const Golden& golden : test::load_goldens(name)) {
       const Difference difference = compare(test::whole(model, flat_of(golden)), golden);
@@ -60,11 +62,12 @@ void check_model(const std::string& directory, const std::string& name) {
       const double mean = difference.mean() / golden.error_mean, max = difference.max / golden.error_max;
       worst_mean = std::max(worst_mean, mean);
       worst_max = std::max(worst_max, max);
-      if (!(mean <= 1) || !(max <= 1.5))
+      if (!(mean <= mean_limit) || !(max <= max_limit))
         throw check::Failed(name + " " + golden.name + ", " + model.backend().description() + ": mean error " +
-                            std::to_string(difference.mean()) + ", expected at most " +
-                            std::to_string(golden.error_mean) + "; max " + std::to_string(difference.max) +
-                            ", expected at most 1.5 times " + std::to_string(golden.error_max));
+                            std::to_string(difference.mean()) + ", expected at most " + std::to_string(mean_limit) +
+                            " times " + std::to_string(golden.error_mean) + "; max " + std::to_string(difference.max) +
+                            ", expected at most " + std::to_string(max_limit) + " times " +
+                            std::to_string(golden.error_max));
     }
     std::printf("      %s, %s: worst mean %.2f, worst max %.2f of transformers' bf16 error\n", name.c_str(),
                 model.backend().description().c_str(), worst_mean, worst_max);
@@ -94,6 +97,7 @@ TEST(layout_is_the_goldens) {
 }
 
 TEST(npr_lab) { check_model(std::string(NPR_MODELS) + "/npr-lab", "npr-lab"); }
+TEST(npr_lab_of_int8) { check_model(std::string(NPR_MODELS) + "/npr-lab", "npr-lab", test::WeightFormat::int8, 8, 2); }
 TEST(random_mqa) { check_model(std::string(NPR_FIXTURES) + "/random-mqa", "random-mqa"); }
 TEST(random_tied) { check_model(std::string(NPR_FIXTURES) + "/random-tied", "random-tied"); }
 TEST(random_untied_sharded) {

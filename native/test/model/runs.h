@@ -18,6 +18,7 @@ using npr::branch::Interval;
 using npr::branch::Layout;
 using npr::compute::Isa;
 using npr::compute::Slot;
+using npr::compute::WeightFormat;
 using npr::model::Batch;
 using npr::model::Model;
 
@@ -126,10 +127,10 @@ inline std::vector<Isa> machine_isas() {
 }
 
 inline Model make_model(const std::filesystem::path& directory, Isa isa, uint32_t threads, uint32_t slots = 2048,
-                        uint32_t max_rows = 2048) {
+                        uint32_t max_rows = 2048, WeightFormat weights = WeightFormat::bf16) {
   const npr::model::Checkpoint checkpoint(directory);
   const uint64_t kv_bytes = slots * checkpoint.config().kv_shape().slot_bytes();
-  return Model(checkpoint, npr::compute::make_cpu_backend({threads, isa}), kv_bytes, max_rows);
+  return Model(checkpoint, npr::compute::make_cpu_backend({threads, isa, weights}), kv_bytes, max_rows);
 }
 
 }  // namespace test

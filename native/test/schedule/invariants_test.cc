@@ -13,9 +13,9 @@ struct Load {
   std::vector<Transcript> expected;  // of each one alone in an engine without a cache
 };
 
-Load make_load(uint64_t seed, uint32_t count) {
+Load make_load(uint64_t seed, uint32_t count, compute::WeightFormat weights = compute::WeightFormat::bf16) {
   RequestMaker maker(seed);
-  World reference({.threads = 1, .rows = 512, .slots = 2048, .options = {.prefix_cache = false}});
+  World reference({.threads = 1, .rows = 512, .slots = 2048, .weights = weights, .options = {.prefix_cache = false}});
   Load load;
   for (uint32_t i = 0; i < count; ++i) {
     load.requests.push_back(maker.make(i + 1));
@@ -113,6 +113,16 @@ TEST(many_seeds) {
            .slots = static_cast<uint32_t>(340 + seed * 53 % 700),
            .options = {.max_running = static_cast<uint32_t>(2 + seed % 12), .prefix_cache = seed % 4 != 0}},
           seed);
+  }
+}
+
+TEST(int8_weights_change_nothing_of_that) {
+  constexpr auto int8 = compute::WeightFormat::int8;
+  for (const uint64_t seed : {50u, 51u, 52u}) {
+    const Load load = make_load(seed, 12, int8);
+    CHECK(blocks(load) > 0);
+    storm(load, {.threads = 2, .rows = 29, .slots = 420, .weights = int8, .options = {.max_running = 7}}, seed);
+    storm(load, {.threads = 3, .rows = 200, .weights = int8}, seed);
   }
 }
 

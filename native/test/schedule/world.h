@@ -72,6 +72,7 @@ struct Setup {
   uint32_t threads = 1;
   uint32_t rows = 256;
   uint32_t slots = 4096;
+  npr::compute::WeightFormat weights = npr::compute::WeightFormat::bf16;
   npr::schedule::Options options = {};
 };
 
@@ -179,7 +180,7 @@ struct Transcript {
 class World {
  public:
   explicit World(const Setup& setup) {
-    auto backend = npr::compute::make_cpu_backend({.threads = setup.threads, .isa = npr::compute::Isa::best});
+    auto backend = npr::compute::make_cpu_backend({.threads = setup.threads, .weights = setup.weights});
     const uint64_t slot_bytes = checkpoint().config().kv_shape().slot_bytes();
     auto model =
         std::make_unique<npr::model::Model>(checkpoint(), std::move(backend), setup.slots * slot_bytes, setup.rows);

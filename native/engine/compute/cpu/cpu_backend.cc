@@ -10,10 +10,11 @@
 #include <vector>
 
 #include "compute/cpu/attention.h"
+#include "compute/cpu/bf16_matrix.h"
+#include "compute/cpu/int8_matrix.h"
 #include "compute/cpu/kernels.h"
 #include "compute/cpu/kv_pool.h"
 #include "compute/cpu/linear.h"
-#include "compute/cpu/packed_matrix.h"
 #include "compute/cpu/pages.h"
 #include "compute/cpu/thread_pool.h"
 #include "error.h"
@@ -28,8 +29,9 @@ bool machine_has(Isa isa) {
 #if defined(__x86_64__)
   __builtin_cpu_init();
   if (isa == Isa::avx512) {
-    return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni") &&
+           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vl");
   }
   if (isa == Isa::avx2) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 #endif
@@ -42,7 +44,7 @@ const Kernels& choose(Isa isa) {
     const char* name;
     const Kernels* kernels;
   };
-  const Choice choices[] = {{Isa::avx512, "avx512 (AVX-512 with BF16)", avx512_kernels()},
+  const Choice choices[] = {{Isa::avx512, "avx512 (AVX-512 with BF16 and VNNI)", avx512_kernels()},
                             {Isa::avx2, "avx2 (AVX2 with FMA)", avx2_kernels()},
                             {Isa::plain, "plain", plain_kernels()}};
   for (const Choice& c : choices) {
@@ -62,15 +64,19 @@ uint32_t thread_count(uint32_t asked) { return asked ? asked : std::max(1u, std:
 class CpuBackend : public Backend {
  public:
   explicit CpuBackend(const CpuOptions& options)
-      : kernels_(choose(options.isa)), threads_(thread_count(options.threads)), linear_(kernels_, threads_) {}
+      : kernels_(choose(options.isa)),
+        weights_(options.weights),
+        threads_(thread_count(options.threads)),
+        linear_(threads_) {}
 
   std::string description() const override {
-    return std::string("cpu ") + kernels_.name + ", " + std::to_string(threads_.size()) +
-           (threads_.size() == 1 ? " thread" : " threads");
+    return std::string("cpu ") + kernels_.name + (weights_ == WeightFormat::int8 ? ", int8 weights, " : ", ") +
+           std::to_string(threads_.size()) + (threads_.size() == 1 ? " thread" : " threads");
   }
 
   std::unique_ptr<Matrix> pack(std::span<const HostRows> parts, uint32_t k) override {
-    return std::make_unique<PackedMatrix>(parts, k, threads_);
+    if (weights_ == WeightFormat::int8) return std::make_unique<Int8Matrix>(parts, k, kernels_, threads_);
+    return std::make_unique<Bf16Matrix>(parts, k, kernels_, threads_);
   }
   float* floats(size_t count) override {
     return arrays_.emplace_back(count * sizeof(float), "working memory").as<float>();
@@ -129,6 +135,7 @@ class CpuBackend : public Backend {
   }
 
   const Kernels& kernels_;
+  const WeightFormat weights_;
   ThreadPool threads_;
   Linear linear_;
   std::vector<Pages> arrays_;

@@ -8,10 +8,12 @@
 namespace npr::compute {
 
 enum class Isa { best, avx512, avx2, plain };
+enum class WeightFormat { bf16, int8 };
 
 struct CpuOptions {
   uint32_t threads = 0;  // 0: one a core
   Isa isa = Isa::best;   // the widest that both the build and the machine have
+  WeightFormat weights = WeightFormat::bf16;
 };
 
 // Throws Error(invalid_request) where the machine or the build lacks `isa`.

@@ -9,28 +9,47 @@ namespace {
 constexpr size_t one_tile_lines = 256;
 constexpr size_t few_rows_lines = 1024;
 constexpr size_t many_rows_lines = 384;
+constexpr size_t line_bytes = 64;
 
-// Steps [first, first + steps) of V panels for all rows, into sums [rows][16 V]. What lies at the same steps of the
-// panels from `next` on is fetched on the way, each tile of rows its share.
-template <int V>
-inline void linear_block(const LinearTask& t, const bf16* panels, size_t first, size_t steps, float* sums,
-                         const bf16* next) {
-  const size_t panel = size_t{t.k} * panel_columns;
-  Tiles<V> b;
-  for (int v = 0; v < V; ++v) b.tile[v] = panels + v * panel + first * 2 * panel_columns;
-  const auto line = [&](int v, size_t step) {
-    return reinterpret_cast<const char*>(next + (v < V ? v : V - 1) * panel) + 64 * step;
+// Panels of bf16. A format says what a line of its panels holds and how a tile multiplies by some lines.
+struct Bf16Weights {
+  static constexpr uint32_t depth = 2;      // elements of k in a line
+  static constexpr size_t inseparable = 1;  // lines
+  static size_t row_bytes(uint32_t k) { return size_t{k} * sizeof(Operand); }
+  // Lines [first, first + lines) of V panels for rows [row, row + R), into or onto c [R][16 V].
+  template <int R, int V, class Ahead = Nothing>
+  static void multiply(const LinearTask& t, uint32_t row, const std::byte* panels, size_t panel, size_t first,
+                       size_t lines, float* c, Ahead&& ahead = {}) {
+    Tiles<V> b;
+    for (int v = 0; v < V; ++v) b.tile[v] = reinterpret_cast<const bf16*>(panels + v * panel + first * line_bytes);
+    const Operand* a = static_cast<const Operand*>(t.x) + row * size_t{t.k} + 2 * first;
+    tile<R, V>(a, t.k, b, lines, c, 16 * V, first != 0, ahead);
+  }
+};
+
+template <class W>
+inline size_t panel_lines(uint32_t k) {
+  return (k + W::depth - 1) / W::depth;
+}
+
+// Lines [first, first + lines) of V panels for all rows, into sums [rows][16 V]. The same lines of the panels from
+// `next` on are fetched on the way, each tile of rows its share.
+template <class W, int V>
+inline void linear_block(const LinearTask& t, const std::byte* panels, size_t first, size_t lines, float* sums,
+                         const std::byte* next) {
+  const size_t panel = panel_lines<W>(t.k) * line_bytes;
+  const auto ahead_of = [&](int v, size_t line) {
+    return reinterpret_cast<const char*>(next + (v < V ? v : V - 1) * panel + line * line_bytes);
   };
   each_part<tile_rows>(t.rows, [&](auto r, uint32_t row, uint32_t index, uint32_t tiles) {
     constexpr int R = decltype(r)::value;
     if constexpr (R * V <= accumulators) {
-      const Operand* a = static_cast<const Operand*>(t.x) + row * size_t{t.k} + 2 * first;
       float* c = sums + row * size_t{16} * V;
-      const auto run = [&](auto&& ahead) { tile<R, V>(a, t.k, b, steps, c, 16 * V, first != 0, ahead); };
+      const auto run = [&](auto&& ahead) { W::template multiply<R, V>(t, row, panels, panel, first, lines, c, ahead); };
       if (!next) return run(Nothing());
       if (tiles == 1) {
         Lines<V> ahead;
-        for (int v = 0; v < V; ++v) ahead.first[v] = line(v, 0);
+        for (int v = 0; v < V; ++v) ahead.first[v] = ahead_of(v, 0);
         return run(ahead);
       }
       // some of the panels each, or where there are more tiles than panels, a part of one
@@ -40,7 +59,7 @@ inline void linear_block(const LinearTask& t, const bf16* panels, size_t first, 
       with_constant<V>(each, [&](auto n) {
         constexpr int N = decltype(n)::value;
         SlowLines<N> ahead{.first = {}, .shift = shift};
-        for (int s = 0; s < N; ++s) ahead.first[s] = line(i * N / parts + s, i % parts * (steps >> shift));
+        for (int s = 0; s < N; ++s) ahead.first[s] = ahead_of(i * N / parts + s, i % parts * (lines >> shift));
         run(ahead);
       });
     }
@@ -51,46 +70,59 @@ inline void write_sums(const LinearTask& t, const float* sums, uint32_t first, u
   for (uint32_t row = 0; row < t.rows; ++row) {
     const float* from = sums + row * stride;
     float* to = t.out + row * t.out_stride + first;
+    const float* scales = t.scales ? t.scales + first : nullptr;
     uint32_t c = 0;
-    for (; c + 16 <= columns; c += 16) store(to + c, t.add ? load(to + c) + load(from + c) : load(from + c));
-    for (; c < columns; ++c) to[c] = t.add ? to[c] + from[c] : from[c];
+    for (; c + 16 <= columns; c += 16) {
+      const Vec sum = scales ? load(from + c) * load(scales + c) : load(from + c);
+      store(to + c, t.add ? load(to + c) + sum : sum);
+    }
+    for (; c < columns; ++c) {
+      const float sum = scales ? from[c] * scales[c] : from[c];
+      to[c] = t.add ? to[c] + sum : sum;
+    }
   }
 }
 
-// Panels [begin, end) of the task in groups of `width`, the last maybe narrower: every block of steps for all groups,
+// Panels [begin, end) of the task in groups of `width`, the last maybe narrower: every block of lines for all groups,
 // then the next block. `next`: the panels that follow.
-inline void linear_groups(const LinearTask& t, uint32_t begin, uint32_t end, uint32_t width, const bf16* next) {
-  const size_t panel = size_t{t.k} * panel_columns, steps = t.k / 2;
-  const size_t lines = t.rows > 4 * tile_rows ? many_rows_lines : t.rows > tile_rows ? few_rows_lines : one_tile_lines;
-  const size_t blocks = (steps * width + lines - 1) / lines;
+template <class W>
+inline void linear_groups(const LinearTask& t, uint32_t begin, uint32_t end, uint32_t width, const std::byte* next) {
+  const size_t lines = panel_lines<W>(t.k), panel = lines * line_bytes;
+  const size_t units = (lines + W::inseparable - 1) / W::inseparable;
+  const size_t block_lines = t.rows > 4 * tile_rows ? many_rows_lines
+                             : t.rows > tile_rows   ? few_rows_lines
+                                                    : one_tile_lines;
+  const size_t blocks = (lines * width + block_lines - 1) / block_lines;
   for (size_t block = 0; block < blocks; ++block) {
-    const size_t first = steps * block / blocks, after = steps * (block + 1) / blocks;
+    const size_t first = units * block / blocks * W::inseparable;
+    const size_t after = block + 1 < blocks ? units * (block + 1) / blocks * W::inseparable : lines;
     for (uint32_t group = begin; group < end; group += width) {
       const uint32_t panels = end - group < width ? end - group : width;
-      const bf16* following = group + width < end ? t.panels + (group + width) * panel + first * 2 * panel_columns
-                              : after < steps     ? t.panels + begin * panel + after * 2 * panel_columns
-                                                  : next;
+      const std::byte* following = group + width < end ? t.panels + (group + width) * panel + first * line_bytes
+                                   : after < lines     ? t.panels + begin * panel + after * line_bytes
+                                                       : next;
       float* sums = t.scratch + (group - begin) * size_t{panel_columns} * t.rows;
       with_constant<most_vectors>(static_cast<int>(panels), [&](auto v) {
-        linear_block<decltype(v)::value>(t, t.panels + group * panel, first, after - first, sums, following);
+        linear_block<W, decltype(v)::value>(t, t.panels + group * panel, first, after - first, sums, following);
       });
-      if (after < steps) continue;
+      if (after < lines) continue;
       const uint32_t column = group * panel_columns, columns = panels * panel_columns;
       write_sums(t, sums, column, t.columns - column < columns ? t.columns - column : columns, columns);
     }
   }
 }
 
+template <class W>
 void linear(const LinearTask& t) {
   const uint32_t panels = (t.columns + panel_columns - 1) / panel_columns;
   const uint32_t tiles = (t.rows + tile_rows - 1) / tile_rows;
   const auto width = static_cast<uint32_t>(vectors_beside(static_cast<int>((t.rows + tiles - 1) / tiles)));
-  if (tiles > 1) return linear_groups(t, 0, panels, width, t.next);
+  if (tiles > 1) return linear_groups<W>(t, 0, panels, width, t.next);
   // one tile of rows: each group streams past in one go
-  const size_t panel = size_t{t.k} * panel_columns;
+  const size_t panel = panel_lines<W>(t.k) * line_bytes;
   for (uint32_t first = 0; first < panels; first += width) {
     const uint32_t end = first + width < panels ? first + width : panels;
-    linear_groups(t, first, end, width, end < panels ? t.panels + end * panel : t.next);
+    linear_groups<W>(t, first, end, width, end < panels ? t.panels + end * panel : t.next);
   }
 }
 

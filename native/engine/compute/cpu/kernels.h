@@ -23,15 +23,25 @@ constexpr uint32_t panel_columns = 16;
 
 // out [rows, columns] = x [rows, k] . panels^T, for neighbouring panels of a packed matrix.
 struct LinearTask {
-  const void* x;       // operands, row-major, k columns
-  uint32_t rows, k;    // k is even
-  const bf16* panels;  // [panels][k / 2][panel_columns][2]
-  uint32_t columns;    // of these panels that exist in the matrix
-  const bf16* next;    // panels of the same thread's next task, to be prefetched; or null
-  float* out;          // row r at out + r * out_stride
+  const void* x;            // rows of operands, one after another
+  uint32_t rows, k;         // k is even
+  const std::byte* panels;  // in the matrix's format
+  uint32_t columns;         // of these panels that exist in the matrix
+  const float* scales;      // [columns] that the sums are multiplied by; or null
+  const std::byte* next;    // panels of the same thread's next task, to be prefetched; or null
+  float* out;               // row r at out + r * out_stride
   size_t out_stride;
   bool add;        // out += the finished sum
   float* scratch;  // [panels, rows, panel_columns]
+};
+
+// What multiplies by matrices of one format, whose panels are [k / depth][panel_columns][depth], k rounded up to whole
+// cache lines.
+struct LinearKernels {
+  uint32_t depth;
+  size_t (*operand_row_bytes)(uint32_t k);
+  void (*operands)(const bf16* x, uint32_t k, void* out);  // one row; null: rows of bf16 as they are
+  void (*multiply)(const LinearTask&);
 };
 
 // Keys first .. first + count - 1 of a chunk are lanes lane .. of `tile` [head_dim / 2][tile_slots][2].
@@ -74,7 +84,9 @@ struct Kernels {
   // Bytes of an element of a left operand: bf16 itself, or float where a machine multiplies nothing narrower.
   uint32_t operand_bytes;
   void (*operands)(const bf16* x, uint32_t n, void* out);  // out [n] = x [n]
-  void (*linear)(const LinearTask&);
+  LinearKernels bf16_linear;
+  LinearKernels int8_linear;
+  int32_t int8_bias;  // that is added to weights in their panels
   void (*attend)(const ChunkTask&);
   // Softmax partials merged in order: total (max, sum, out [n]) takes in a later span's. The empty set is
   // (-infinity, 0, zeros) and changes nothing.

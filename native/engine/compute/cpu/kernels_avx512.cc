@@ -1,6 +1,6 @@
 #include "compute/cpu/kernels.h"
 
-#if defined(__AVX512BF16__)
+#if defined(__AVX512BF16__) && defined(__AVX512VNNI__)
 #include "compute/cpu/simd_avx512.h"
 // the kernels below are written over what the line above defines
 #include "compute/cpu/kernels_table.h"

@@ -3,13 +3,27 @@
 #include "compute/cpu/kernel_tile.h"
 // tile first: the others are built on it
 #include "compute/cpu/kernel_linear.h"
+// linear before int8
+#include "compute/cpu/kernel_int8.h"
 #include "compute/cpu/kernel_rows.h"
 // rows before attention, for exp
 #include "compute/cpu/kernel_attention.h"
 
 namespace npr::compute {
 namespace {
-constexpr Kernels table{isa_name, sizeof(Operand), operands, linear, attend, merge,
-                        finish,   rms_norm,        rotate,   round,  swiglu};
+constexpr Kernels table{isa_name,
+                        sizeof(Operand),
+                        operands,
+                        {Bf16Weights::depth, Bf16Weights::row_bytes,
+                         sizeof(Operand) == sizeof(bf16) ? nullptr : operands, linear<Bf16Weights>},
+                        {quant_depth, Int8Weights::row_bytes, quantize, linear<Int8Weights>},
+                        weight_bias,
+                        attend,
+                        merge,
+                        finish,
+                        rms_norm,
+                        rotate,
+                        round,
+                        swiglu};
 }
 }  // namespace npr::compute

@@ -22,21 +22,23 @@ uint32_t task_panels(uint32_t panels, uint32_t threads) {
 
 }  // namespace
 
-Linear::Linear(const Kernels& kernels, ThreadPool& threads) : kernels_(kernels), threads_(threads) {
+Linear::Linear(ThreadPool& threads) : threads_(threads) {
   for (uint32_t t = 0; t < threads.size(); ++t) {
     sums_.emplace_back(size_t{most_task_panels} * block_rows * panel_columns * sizeof(float), "working memory");
   }
 }
 
-const void* Linear::operands(const bf16* x, uint32_t rows, uint32_t k) {
-  if (kernels_.operand_bytes == sizeof(bf16)) return x;
-  const size_t row_bytes = size_t{k} * kernels_.operand_bytes;
+const void* Linear::operands(const bf16* x, uint32_t rows, const PackedMatrix& w) {
+  const LinearKernels& kernels = w.kernels();
+  if (!kernels.operands) return x;
+  const uint32_t k = w.k();
+  const size_t row_bytes = kernels.operand_row_bytes(k);
   if (rows * row_bytes > operand_capacity_) {
     operands_ = Pages(rows * row_bytes, "working memory");
     operand_capacity_ = rows * row_bytes;
   }
   const auto convert = [&](uint32_t row, uint32_t) {
-    kernels_.operands(x + size_t{row} * k, k, operands_.as<std::byte>() + row * row_bytes);
+    kernels.operands(x + size_t{row} * k, k, operands_.as<std::byte>() + row * row_bytes);
   };
   if (size_t{rows} * k < least_elements) {
     for (uint32_t row = 0; row < rows; ++row) convert(row, 0);
@@ -47,8 +49,8 @@ const void* Linear::operands(const bf16* x, uint32_t rows, uint32_t k) {
 }
 
 void Linear::run(const bf16* x, uint32_t rows, const PackedMatrix& w, float* out, bool add) {
-  const auto* from = static_cast<const std::byte*>(operands(x, rows, w.k()));
-  const size_t row_bytes = size_t{w.k()} * kernels_.operand_bytes;
+  const auto* from = static_cast<const std::byte*>(operands(x, rows, w));
+  const size_t row_bytes = w.kernels().operand_row_bytes(w.k());
   const uint32_t width = task_panels(w.panels(), threads_.size());
   const uint32_t columns = divide_up(w.panels(), width), blocks = divide_up(rows, block_rows);
   // Tasks of one block of rows are neighbours, so that the block stays cached.
@@ -57,16 +59,17 @@ void Linear::run(const bf16* x, uint32_t rows, const PackedMatrix& w, float* out
     const uint32_t panel = task % columns * width, block = task / columns;
     const auto first = static_cast<uint32_t>(uint64_t{rows} * block / blocks);
     const auto end = static_cast<uint32_t>(uint64_t{rows} * (block + 1) / blocks);
-    kernels_.linear({.x = from + first * row_bytes,
-                     .rows = end - first,
-                     .k = w.k(),
-                     .panels = w.panel(panel),
-                     .columns = std::min(width * panel_columns, w.n() - panel * panel_columns),
-                     .next = following < tasks ? w.panel(following % columns * width) : nullptr,
-                     .out = out + size_t{first} * w.n() + panel * panel_columns,
-                     .out_stride = w.n(),
-                     .add = add,
-                     .scratch = sums_[thread].as<float>()});
+    w.kernels().multiply({.x = from + first * row_bytes,
+                          .rows = end - first,
+                          .k = w.k(),
+                          .panels = w.panel(panel),
+                          .columns = std::min(width * panel_columns, w.n() - panel * panel_columns),
+                          .scales = w.scales(panel),
+                          .next = following < tasks ? w.panel(following % columns * width) : nullptr,
+                          .out = out + size_t{first} * w.n() + panel * panel_columns,
+                          .out_stride = w.n(),
+                          .add = add,
+                          .scratch = sums_[thread].as<float>()});
   };
   if (size_t{rows} * w.n() * w.k() < least_products) {
     for (uint32_t task = 0; task < tasks; ++task) work(task, task + 1, 0);

@@ -14,17 +14,16 @@ namespace npr::compute {
 // Thread safety: one thread at a time; works on the pool's threads inside run().
 class Linear {
  public:
-  Linear(const Kernels& kernels, ThreadPool& threads);
+  explicit Linear(ThreadPool& threads);
 
   // out [rows, n] = x [rows, k] . w^T, or out += that.
   void run(const bf16* x, uint32_t rows, const PackedMatrix& w, float* out, bool add);
 
  private:
-  const void* operands(const bf16* x, uint32_t rows, uint32_t k);
+  const void* operands(const bf16* x, uint32_t rows, const PackedMatrix& w);
 
-  const Kernels& kernels_;
   ThreadPool& threads_;
-  Pages operands_;  // of one call, where they are not bf16
+  Pages operands_;  // of one call, where they are not bf16 as it is
   size_t operand_capacity_ = 0;
   std::vector<Pages> sums_;  // one a thread: what a task's outputs come to
 };

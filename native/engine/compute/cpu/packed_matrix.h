@@ -1,34 +1,59 @@
 // A weight matrix as the kernels read it.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
 #include "compute/backend.h"
 #include "compute/cpu/kernels.h"
 #include "compute/cpu/pages.h"
-#include "compute/cpu/thread_pool.h"
 
 namespace npr::compute {
 
-// bf16 [ceil(n / panel_columns)][k / 2][panel_columns][2], zeros past n.
+// One row of the host arrays that a matrix is made of.
+struct HostRow {
+  const void* data;  // [k]
+  DType dtype;
+};
+
+// Panels one after another, in the format of some kernels. A subclass fills them.
 // Thread safety: immutable once made.
 class PackedMatrix : public Matrix {
  public:
-  // Throws Error(invalid_checkpoint) for an empty matrix or an odd k, Error(out_of_memory).
-  PackedMatrix(std::span<const HostRows> parts, uint32_t k, ThreadPool& pool);
-
   uint32_t n() const override { return n_; }
   uint32_t k() const override { return k_; }
   uint32_t panels() const { return (n_ + panel_columns - 1) / panel_columns; }
-  const bf16* panel(uint32_t index) const { return data_.as<bf16>() + index * panel_size(); }
+  const LinearKernels& kernels() const { return kernels_; }
+  const std::byte* panel(uint32_t index) const { return data_.as<std::byte>() + index * panel_bytes_; }
+  // Of the outputs from a panel's first on; null where the weights are not scaled.
+  virtual const float* scales(uint32_t) const { return nullptr; }
   // Row `row` of the matrix, as floats.
-  void unpack_row(uint32_t row, float* out) const;
+  virtual void unpack_row(uint32_t row, float* out) const = 0;
+
+ protected:
+  // Zeros, `element_bytes` a weight. Throws Error(invalid_checkpoint) for an empty matrix or an odd k,
+  // Error(out_of_memory).
+  PackedMatrix(std::span<const HostRows> parts, uint32_t k, const LinearKernels& kernels, uint32_t element_bytes);
+
+  // Where element i of a row lies, in elements from the matrix's begin.
+  size_t index(uint32_t row, uint32_t i) const {
+    const uint32_t depth = kernels_.depth;
+    return row / panel_columns * (panel_bytes_ / element_bytes_) +
+           (size_t{i / depth} * panel_columns + row % panel_columns) * depth + i % depth;
+  }
+  template <class T>
+  T* elements() const {
+    return data_.as<T>();
+  }
 
  private:
-  size_t panel_size() const { return size_t{k_} * panel_columns; }
-
-  uint32_t n_ = 0, k_;
+  const LinearKernels& kernels_;
+  uint32_t n_ = 0, k_, element_bytes_;
+  size_t panel_bytes_ = 0;
   Pages data_;
 };
+
+// Row `row` of parts stacked along n.
+HostRow host_row(std::span<const HostRows> parts, uint32_t row, uint32_t k);
 
 }  // namespace npr::compute

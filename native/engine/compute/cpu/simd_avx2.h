@@ -112,5 +112,34 @@ inline Vec dot(Vec acc, const Operand* pair, Right right) {
   return acc;
 }
 
+// Whole numbers, by vpmaddwd: the instruction that multiplies bytes saturates.
+using Quant = int16_t;
+constexpr uint32_t quant_depth = 2;
+constexpr int32_t weight_bias = 0;
+
+struct IntVec {
+  __m256i a, b;
+};
+using IntRight = IntVec;  // sixteen pairs
+
+inline IntVec set1_int(int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
+inline Vec to_float(IntVec x) { return {_mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b)}; }
+inline IntRight load_weights(const std::byte* p) {
+  const auto widened = [](const std::byte* q) {
+    return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(q)));
+  };
+  return {widened(p), widened(p + 16)};
+}
+// Adds a pair's products. As written, for the reason above.
+inline IntVec dot(IntVec acc, const Quant* pair, IntRight right) {
+  __m256i left, product;
+  asm("vpbroadcastd %4, %2\n\t"
+      "vpmaddwd %5, %2, %3\n\tvpaddd %3, %0, %0\n\t"
+      "vpmaddwd %6, %2, %2\n\tvpaddd %2, %1, %1"
+      : "+x"(acc.a), "+x"(acc.b), "=&x"(left), "=&x"(product)
+      : "m"(*reinterpret_cast<const Quant(*)[2]>(pair)), "x"(right.a), "x"(right.b));
+  return acc;
+}
+
 }  // namespace
 }  // namespace npr::compute

@@ -89,5 +89,26 @@ inline Vec dot(Vec acc, const Operand* pair, Right right) {
   return {_mm512_dpbf16_ps(acc.v, reinterpret_cast<__m512bh>(_mm512_set1_epi32(both)), right)};
 }
 
+// Whole numbers, by vpdpbusd, which takes weights unsigned.
+using Quant = int8_t;
+constexpr uint32_t quant_depth = 4;
+constexpr int32_t weight_bias = 128;
+
+struct IntVec {
+  __m512i v;
+};
+using IntRight = __m512i;  // sixteen fours
+
+inline IntVec set1_int(int32_t x) { return {_mm512_set1_epi32(x)}; }
+inline Vec to_float(IntVec x) { return {_mm512_cvtepi32_ps(x.v)}; }
+inline IntRight load_weights(const std::byte* p) { return _mm512_loadu_si512(p); }
+// As written: g++ 12 copies each sum before the intrinsic adds to it, and spills.
+inline IntVec dot(IntVec acc, const Quant* four, IntRight right) {
+  int all;
+  __builtin_memcpy(&all, four, sizeof all);
+  asm("vpdpbusd %2, %1, %0" : "+v"(acc.v) : "v"(right), "v"(_mm512_set1_epi32(all)));
+  return acc;
+}
+
 }  // namespace
 }  // namespace npr::compute

@@ -123,5 +123,37 @@ inline Vec dot(const Vec& acc, const Operand* pair, const Right& right) {
   return lanes([&](int i) { return acc.v[i] + pair[part] * right.v[i]; });
 }
 
+// Whole numbers.
+using Quant = int16_t;
+constexpr uint32_t quant_depth = 2;
+constexpr int32_t weight_bias = 0;
+
+struct IntVec {
+  int32_t v[16];
+};
+struct IntRight {  // sixteen pairs
+  int16_t v[32];
+};
+
+inline IntVec set1_int(int32_t x) {
+  IntVec out;
+  for (int32_t& lane : out.v) lane = x;
+  return out;
+}
+inline Vec to_float(const IntVec& x) {
+  return lanes([&](int i) { return static_cast<float>(x.v[i]); });
+}
+inline IntRight load_weights(const std::byte* p) {
+  IntRight out;
+  for (int i = 0; i < 32; ++i) out.v[i] = static_cast<int8_t>(p[i]);
+  return out;
+}
+// Adds a pair's products.
+inline IntVec dot(const IntVec& acc, const Quant* pair, const IntRight& right) {
+  IntVec out;
+  for (int i = 0; i < 16; ++i) out.v[i] = acc.v[i] + pair[0] * right.v[2 * i] + pair[1] * right.v[2 * i + 1];
+  return out;
+}
+
 }  // namespace
 }  // namespace npr::compute
