@@ -148,17 +148,15 @@ TEST(branches_together_equal_each_alone) {
 TEST(many_rows_over_one_prefix) {  // more than one group takes, more than one wave of partial results holds
   constexpr Heads heads{24, 1, 256};
   constexpr uint32_t trunk = 1600, branches = 700;
-  for (auto& backend : backends(2)) {
-    AttentionWorld world(*backend, heads, trunk + branches);
-    world.step({{count_up(0, trunk), count_up(0, trunk)}});
-    std::vector<Append> batch;
-    for (uint32_t b = 0; b < branches; ++b) {
-      batch.push_back({joined(count_up(0, trunk), {trunk + b}), {trunk + b}});
-    }
-    const auto got = world.step(batch);
-    for (uint32_t b = 0; b < branches; b += 97) CHECK(world.step({batch[b]})[0] == got[b]);
-    if (backend->description().find("avx512") != std::string::npos) break;  // the plan is the same for all
+  const auto backend = std::move(backends(2).front());  // the plan is the same for all
+  AttentionWorld world(*backend, heads, trunk + branches);
+  world.step({{count_up(0, trunk), count_up(0, trunk)}});
+  std::vector<Append> batch;
+  for (uint32_t b = 0; b < branches; ++b) {
+    batch.push_back({joined(count_up(0, trunk), {trunk + b}), {trunk + b}});
   }
+  const auto got = world.step(batch);
+  for (uint32_t b = 0; b < branches; b += 97) CHECK(world.step({batch[b]})[0] == got[b]);
 }
 
 TEST(later_tokens_of_one_append_do_not_leak) {
