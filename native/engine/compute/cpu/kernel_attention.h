@@ -15,8 +15,8 @@ inline const char* next_line(const ChunkTask& t, bool values, uint32_t line) {
   return reinterpret_cast<const char*>(t.next.tile[tile]) + 64 * (line % tile_lines + (values ? tile_lines : 0));
 }
 
-// scores [R][64] = q . keys, unscaled. Keys that lie in a tile at other lanes than in the chunk are moved. The first
-// tile of vectors fetches the next chunk's keys: each step of a key tile a line.
+// scores [R][64] = q . keys, unscaled. Keys that lie in a tile at other lanes than in the chunk are moved. Fetches the
+// next chunk's keys: each step of a key tile a line.
 template <int R>
 inline void scores_of(const ChunkTask& t, const Operand* q, float* scores) {
   each_part<vectors_beside(R)>(t.piece_count, [&](auto v, uint32_t first, uint32_t, uint32_t) {
