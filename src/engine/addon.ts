@@ -1,5 +1,6 @@
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
+import type { Trainer, TrainerOptions } from './trainer_types.js';
 import type { EngineRequest, EngineStats, LoadOptions, ModelInfo, Vocabulary } from './types.js';
 
 export interface NativeEngine {
@@ -7,6 +8,8 @@ export interface NativeEngine {
   submit(id: number, request: EngineRequest): void;
   cancel(id: number): void;
   stats(): EngineStats;
+  /** Calls of the trainer come one after another. */
+  trainer(options: TrainerOptions): Promise<Trainer>;
   checkIntegrity(): Promise<void>;
   close(): Promise<void>;
 }

@@ -1,6 +1,8 @@
 import { addon, type NativeEngine } from './addon.js';
 import { Deliveries } from './deliveries.js';
 import { EngineError, engineError } from './errors.js';
+import { NativeTrainer } from './trainer.js';
+import type { Trainer, TrainerOptions } from './trainer_types.js';
 import type {
   Engine,
   EngineEvent,
@@ -53,6 +55,14 @@ class LoadedEngine implements Engine {
   stats(): EngineStats {
     try {
       return this.#native.stats();
+    } catch (error) {
+      throw engineError(error);
+    }
+  }
+
+  async trainer(options: TrainerOptions): Promise<Trainer> {
+    try {
+      return new NativeTrainer(await this.#native.trainer(options));
     } catch (error) {
       throw engineError(error);
     }

@@ -1,4 +1,5 @@
 /** What crosses the border to the native engine: plain data, in the engine's own terms. */
+import type { Trainer, TrainerOptions } from './trainer_types.js';
 
 export type OnInvalid = 'constrain' | 'stop' | 'ignore';
 
@@ -40,6 +41,8 @@ export interface EngineRequest {
   logprobs?: number | undefined;
   /** Likewise for every prompt token. */
   promptLogprobs?: number | undefined;
+  /** Report of every token its log-probability under the distribution that it was drawn from. */
+  policyLogprobs?: boolean | undefined;
   sampling: SamplingParams;
   /** undefined: the sequential mode. */
   parallel?: ParallelOptions | undefined;
@@ -145,10 +148,12 @@ export type EngineEvent =
       channel: Channel;
       /** Whole UTF-8 characters; may be empty while a character or a stop string is incomplete. */
       text: string;
+      /** All that the response holds, the end of sequence that finishes a choice included. */
       tokens: number[];
       /** True where the engine, not the policy, chose these tokens; their log-probability is 0. */
       forced: boolean;
       logprobs?: TokenLogprob[];
+      policyLogprobs?: number[];
     }
   | {
       type: 'block_opened';
@@ -227,6 +232,8 @@ export interface Engine {
    */
   submit(request: EngineRequest, take: (events: EngineEvent[]) => void, signal?: AbortSignal): Promise<void>;
   stats(): EngineStats;
+  /** A trainer of this engine's weights, one at a time. Rejects with invalid_request where they are not bf16. */
+  trainer(options: TrainerOptions): Promise<Trainer>;
   /** Throws where a slot has two owners or none. */
   checkIntegrity(): Promise<void>;
   /** Cancels what runs and frees everything. */

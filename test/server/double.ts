@@ -75,6 +75,10 @@ export class ScriptedEngine implements Engine {
     };
   }
 
+  async trainer(): Promise<never> {
+    throw new EngineError('invalid_request', 'a script has no weights');
+  }
+
   async checkIntegrity(): Promise<void> {}
 
   async close(): Promise<void> {
