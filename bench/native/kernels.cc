@@ -92,7 +92,7 @@ void attend(Backend& backend, const Limits& limits, uint32_t layers, uint32_t tr
   std::vector<bf16> out(q.size());
   backend.begin(std::vector<int32_t>(slots.size()), slots, sequences);
   const double all = median_seconds(5, [&] {
-    for (uint32_t l = 0; l < layers; ++l) backend.attention(l, q.data(), out.data());
+    for (uint32_t l = 0; l < layers; ++l) backend.attention(l, q.data(), out.data(), nullptr);
   });
   const double seconds = all / layers;
   const double seen = branches * (double{1} * rows * trunk + rows * (rows + 1) / 2.0);

@@ -55,7 +55,12 @@ class PromptedBackend : public compute::Backend {
                         bf16* q) override {
     inner_->rotate_and_store(layer, qkv, w, eps, q);
   }
-  void attention(uint32_t layer, const bf16* q, bf16* out) override { inner_->attention(layer, q, out); }
+  void attention(uint32_t layer, const bf16* q, bf16* out, float* log_sums) override {
+    inner_->attention(layer, q, out, log_sums);
+  }
+  void copy(const float* from, size_t count, float* to) override { inner_->copy(from, count, to); }
+  std::shared_ptr<void> allocate(size_t bytes) override { return inner_->allocate(bytes); }
+  compute::Backward& backward() override { return inner_->backward(); }
   void swiglu(const float* gate_up, uint32_t rows, uint32_t n, bf16* out) override {
     inner_->swiglu(gate_up, rows, n, out);
   }

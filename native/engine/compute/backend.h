@@ -74,6 +74,8 @@ struct AttentionWeights {
   const float* k_norm;
 };
 
+class Backward;
+
 // Thread safety: one thread at a time calls a backend; it uses its own threads inside a call.
 class Backend {
  public:
@@ -85,6 +87,8 @@ class Backend {
   // Device arrays, freed with the backend. Contents start as zero.
   virtual float* floats(size_t count) = 0;
   virtual bf16* bf16s(size_t count) = 0;
+  // Device memory, zeroed, which goes with the last who holds it. Throws Error(out_of_memory).
+  virtual std::shared_ptr<void> allocate(size_t bytes) = 0;
   // Copies host floats to a device array (norm weights at load).
   virtual void upload(float* device, std::span<const float> host) = 0;
   // Sets up the KV pool: `slots` slots; throws Error(out_of_memory) where they can't be had.
@@ -104,17 +108,22 @@ class Backend {
   // qkv [rows, (q_heads + 2 kv_heads) head_dim] -> per-head RMS norm of q and k, rotation, q [rows, q_heads, head_dim];
   // keys and values go to the rows' slots.
   virtual void rotate_and_store(uint32_t layer, const float* qkv, const AttentionWeights& w, float eps, bf16* q) = 0;
-  // out [rows, q_heads, head_dim]: softmax(q . k / sqrt(head_dim)) . v over each row's visible path.
-  virtual void attention(uint32_t layer, const bf16* q, bf16* out) = 0;
+  // out [rows, q_heads, head_dim]: softmax(q . k / sqrt(head_dim)) . v over each row's visible path. log_sums
+  // [rows, q_heads]: natural logarithm of each softmax's sum, for the backward; null where not wanted.
+  virtual void attention(uint32_t layer, const bf16* q, bf16* out, float* log_sums) = 0;
   // gate_up [rows, 2 n] -> out [rows, n] = silu(gate) * up.
   virtual void swiglu(const float* gate_up, uint32_t rows, uint32_t n, bf16* out) = 0;
   // out [picked, n] = rows `pick` of x [rows, n].
   virtual void gather(const float* x, std::span<const uint32_t> pick, uint32_t n, float* out) = 0;
+  virtual void copy(const float* from, size_t count, float* to) = 0;
   // Host view of a device array, valid until the next call that writes it.
   virtual std::span<const float> host(const float* device, size_t count) = 0;
 
   // Runs task(0) .. task(count - 1) on the backend's threads; for host work such as sampling.
   virtual void parallel(uint32_t count, const std::function<void(uint32_t)>& task) = 0;
+
+  // What training adds; throws Error(invalid_request) where these weights can't be trained.
+  virtual Backward& backward() = 0;
 };
 
 }  // namespace npr::compute

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "error.h"
+#include "model/layers.h"
 
 namespace npr::model {
 namespace {
@@ -49,31 +50,24 @@ void Model::allocate_activations() {
 void Model::forward(const Batch& batch) {
   require_valid(batch);
   const uint32_t rows = batch.rows();
+  ensure(rows <= max_rows_, "a batch of at most max_rows rows");
   logit_rows_ = batch.logit_rows;
   backend_->begin(batch.positions, batch.slots, batch.sequences);
   backend_->embed(batch.tokens, *weights_.embedding, residual_);
+  const LayerBuffers at{.residual = residual_,
+                        .middle = residual_,
+                        .normed = normed_,
+                        .qkv = wide_,
+                        .queries = queries_,
+                        .attention = inner_,
+                        .log_sums = nullptr,
+                        .gate_up = wide_,
+                        .inner = inner_,
+                        .out = residual_};
   for (uint32_t i = 0; i < config_.num_hidden_layers; ++i) {
-    attention_block(i, rows);
-    mlp_block(i, rows);
+    attention_block(*backend_, config_, i, weights_.layers[i], rows, at);
+    mlp_block(*backend_, config_, weights_.layers[i], rows, at);
   }
-}
-
-void Model::attention_block(uint32_t index, uint32_t rows) {
-  const LayerWeights& layer = weights_.layers[index];
-  const float eps = config_.rms_norm_eps;
-  backend_->rms_norm(residual_, layer.input_norm, rows, config_.hidden_size, eps, normed_);
-  backend_->linear(normed_, rows, *layer.qkv, wide_);
-  backend_->rotate_and_store(index, wide_, layer.heads, eps, queries_);
-  backend_->attention(index, queries_, inner_);
-  backend_->linear_add(inner_, rows, *layer.attention_out, residual_);
-}
-
-void Model::mlp_block(uint32_t index, uint32_t rows) {
-  const LayerWeights& layer = weights_.layers[index];
-  backend_->rms_norm(residual_, layer.mlp_norm, rows, config_.hidden_size, config_.rms_norm_eps, normed_);
-  backend_->linear(normed_, rows, *layer.gate_up, wide_);
-  backend_->swiglu(wide_, rows, config_.intermediate_size, inner_);
-  backend_->linear_add(inner_, rows, *layer.down, residual_);
 }
 
 std::span<const float> Model::logits(uint32_t first, uint32_t count) {
@@ -86,7 +80,7 @@ std::span<const float> Model::logits(uint32_t first, uint32_t count) {
 
 void Model::require_valid(const Batch& batch) const {
   const uint32_t rows = batch.rows();
-  ensure(rows >= 1 && rows <= max_rows_, "a batch of 1 to max_rows rows");
+  ensure(rows >= 1, "a batch of at least one row");
   ensure(batch.positions.size() == rows && batch.slots.size() == rows, "a position and a slot for every row");
   uint64_t in_sequences = 0;
   for (const compute::Sequence& sequence : batch.sequences) {

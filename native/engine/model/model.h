@@ -39,6 +39,9 @@ class Model {
   uint32_t slots() const { return slots_; }        // KV slots
   uint32_t max_rows() const { return max_rows_; }  // the largest batch
   compute::Backend& backend() { return *backend_; }
+  Weights& weights() { return weights_; }
+  // Throws Error(internal) where a batch does not fit the model, but for the number of its rows.
+  void require_valid(const Batch& batch) const;
 
   // Computes every row, writing its keys and values. `batch` must stay alive until the last logits() call on it.
   void forward(const Batch& batch);
@@ -48,9 +51,6 @@ class Model {
 
  private:
   void allocate_activations();
-  void require_valid(const Batch& batch) const;
-  void attention_block(uint32_t index, uint32_t rows);
-  void mlp_block(uint32_t index, uint32_t rows);
 
   Config config_;
   std::unique_ptr<compute::Backend> backend_;

@@ -92,7 +92,8 @@ Weights load_weights(const Checkpoint& checkpoint, compute::Backend& backend,
     LayerWeights layer;
     layer.input_norm = load.vector(name("input_layernorm"));
     layer.qkv = load.matrix({name("self_attn.q_proj"), name("self_attn.k_proj"), name("self_attn.v_proj")});
-    layer.heads = {load.vector(name("self_attn.q_norm")), load.vector(name("self_attn.k_norm"))};
+    layer.q_norm = load.vector(name("self_attn.q_norm"));
+    layer.k_norm = load.vector(name("self_attn.k_norm"));
     layer.attention_out = load.matrix({name("self_attn.o_proj")});
     layer.mlp_norm = load.vector(name("post_attention_layernorm"));
     layer.gate_up = load.matrix({name("mlp.gate_proj"), name("mlp.up_proj")});

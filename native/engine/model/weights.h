@@ -14,11 +14,13 @@ namespace npr::model {
 struct LayerWeights {
   float* input_norm = nullptr;                     // [hidden]
   std::unique_ptr<compute::Matrix> qkv;            // [(q_heads + 2 kv_heads) head_dim, hidden]
-  compute::AttentionWeights heads{};               // norms of queries and keys, [head_dim] each
+  float *q_norm = nullptr, *k_norm = nullptr;      // [head_dim]
   std::unique_ptr<compute::Matrix> attention_out;  // [hidden, q_heads head_dim]
   float* mlp_norm = nullptr;                       // [hidden]
   std::unique_ptr<compute::Matrix> gate_up;        // [2 intermediate, hidden]
   std::unique_ptr<compute::Matrix> down;           // [hidden, intermediate]
+
+  compute::AttentionWeights heads() const { return {q_norm, k_norm}; }
 };
 
 struct Weights {

@@ -71,7 +71,7 @@ class AttentionWorld {
     std::vector<bf16> q(rows * width), out(rows * width);
     backend_.begin(std::vector<int32_t>(rows, 7), slots, sequences);
     backend_.rotate_and_store(1, qkv.data(), {norm_, norm_}, 1e-6f, q.data());
-    backend_.attention(1, q.data(), out.data());
+    backend_.attention(1, q.data(), out.data(), nullptr);
     std::vector<std::vector<bf16>> result;
     for (size_t r = 0; r < rows; ++r) result.emplace_back(out.begin() + r * width, out.begin() + (r + 1) * width);
     return result;

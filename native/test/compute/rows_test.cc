@@ -68,7 +68,7 @@ TEST(rotation_is_exact_far_out) {
     std::vector<bf16> q(5 * q_heads * d), out(q.size());
     backend->begin(positions, slots, {&sequence, 1});
     backend->rotate_and_store(0, qkv.data(), {q_norm.data(), k_norm.data()}, 1e-6f, q.data());
-    backend->attention(0, q.data(), out.data());
+    backend->attention(0, q.data(), out.data(), nullptr);
     for (uint32_t r = 0; r < 5; ++r) {
       for (uint32_t h = 0; h < q_heads; ++h) {
         const float* x = &qkv[(r * (q_heads + 2) + h) * d];

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "compute/backend.h"
+#include "error.h"
 
 namespace test {
 
@@ -27,6 +28,9 @@ class StubBackend : public npr::compute::Backend {
   }
   float* floats(size_t count) override { return floats_.emplace_back(count).data(); }
   bf16* bf16s(size_t count) override { return bf16s_.emplace_back(count).data(); }
+  std::shared_ptr<void> allocate(size_t bytes) override {
+    return std::shared_ptr<void>(new char[bytes](), [](void* p) { delete[] static_cast<char*>(p); });
+  }
   void upload(float*, std::span<const float>) override {}
   void allocate_kv(const npr::compute::KvShape&, uint32_t, uint32_t, const npr::compute::Rope&) override {}
 
@@ -40,9 +44,10 @@ class StubBackend : public npr::compute::Backend {
   void rotate_and_store(uint32_t, const float*, const npr::compute::AttentionWeights&, float, bf16*) override {
     on_call();
   }
-  void attention(uint32_t, const bf16*, bf16*) override { on_call(); }
+  void attention(uint32_t, const bf16*, bf16*, float*) override { on_call(); }
   void swiglu(const float*, uint32_t, uint32_t, bf16*) override { on_call(); }
   void gather(const float*, std::span<const uint32_t>, uint32_t, float*) override { on_call(); }
+  void copy(const float*, size_t, float*) override { on_call(); }
   std::span<const float> host(const float* device, size_t count) override {
     on_call();
     return {device, count};
@@ -51,6 +56,8 @@ class StubBackend : public npr::compute::Backend {
     on_call();
     for (uint32_t i = 0; i < count; ++i) task(i);
   }
+
+  npr::compute::Backward& backward() override { throw npr::Error(npr::ErrorCode::invalid_request, "nothing to train"); }
 
  private:
   struct Shape : Matrix {

@@ -84,7 +84,7 @@ Attention::Block Attention::block(const Wave& wave, const SpanItem& item, uint32
   return {outs_.as<float>() + before * head_dim_, max, max + vectors};
 }
 
-void Attention::run(uint32_t layer, const bf16* q, bf16* out) {
+void Attention::run(uint32_t layer, const bf16* q, bf16* out, float* log_sums) {
   for (const Wave& wave : plan_.waves()) {
     // heads of one item are far apart in memory, items of one head near: neighbours in time share what they read
     const auto item = [&](uint32_t task) -> const SpanItem& {
@@ -97,7 +97,7 @@ void Attention::run(uint32_t layer, const bf16* q, bf16* out) {
       run_item(wave, item(task), layer, task / wave.items, q, after, work_[thread]);
     });
     threads_.run(wave.rows * kv_heads_, [&](uint32_t task, uint32_t) {
-      merge_row(wave, plan_.rows()[wave.first_row + task / kv_heads_], task % kv_heads_, out);
+      merge_row(wave, plan_.rows()[wave.first_row + task / kv_heads_], task % kv_heads_, out, log_sums);
     });
   }
 }
@@ -183,7 +183,7 @@ void Attention::run_chunk(const SpanItem& item, uint32_t first, uint32_t end, ui
   kernels_.attend(task);
 }
 
-void Attention::merge_row(const Wave& wave, const PlannedRow& row, uint32_t head, bf16* out) {
+void Attention::merge_row(const Wave& wave, const PlannedRow& row, uint32_t head, bf16* out, float* log_sums) {
   for (uint32_t g = 0; g < group_; ++g) {
     float max = -std::numeric_limits<float>::infinity(), sum = 0, total[256] = {};  // head_dim is at most 256
     for (uint32_t p = row.first_partial; p < row.first_partial + row.partials; ++p) {
@@ -192,7 +192,9 @@ void Attention::merge_row(const Wave& wave, const PlannedRow& row, uint32_t head
       const size_t vector = size_t{at.member} * group_ + g;
       kernels_.merge(&max, &sum, total, part.max[vector], part.sum[vector], part.out + vector * head_dim_, head_dim_);
     }
-    kernels_.finish(total, sum, head_dim_, out + ((size_t{row.row} * kv_heads_ + head) * group_ + g) * head_dim_);
+    const size_t vector = (size_t{row.row} * kv_heads_ + head) * group_ + g;
+    kernels_.finish(total, sum, head_dim_, out + vector * head_dim_);
+    if (log_sums) log_sums[vector] = max + std::log(sum);
   }
 }
 

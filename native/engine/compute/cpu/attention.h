@@ -19,8 +19,9 @@ class Attention {
   Attention(const Kernels& kernels, ThreadPool& threads, const KvPool& pool, uint32_t q_heads);
 
   void begin(std::span<const Sequence> sequences);
-  // q, out [rows, q_heads, head_dim]: softmax(q . k / sqrt(head_dim)) . v over each row's visible path.
-  void run(uint32_t layer, const bf16* q, bf16* out);
+  // q, out [rows, q_heads, head_dim]: softmax(q . k / sqrt(head_dim)) . v over each row's visible path; log_sums
+  // [rows, q_heads] or null.
+  void run(uint32_t layer, const bf16* q, bf16* out, float* log_sums);
 
  private:
   // What one thread needs for one item.
@@ -45,7 +46,7 @@ class Attention {
   // Key tiles of a chunk of keys that the member sees whole; nulls where it does not. first_tiles: of the item's first.
   NextTiles tiles_of(const Member& member, uint32_t chunk, uint32_t layer, uint32_t head) const;
   NextTiles first_tiles(const SpanItem& item, uint32_t layer, uint32_t head) const;
-  void merge_row(const Wave& wave, const PlannedRow& row, uint32_t head, bf16* out);
+  void merge_row(const Wave& wave, const PlannedRow& row, uint32_t head, bf16* out, float* log_sums);
 
   const Kernels& kernels_;
   ThreadPool& threads_;

@@ -10,7 +10,9 @@
 #include <vector>
 
 #include "compute/cpu/attention.h"
+#include "compute/cpu/batch.h"
 #include "compute/cpu/bf16_matrix.h"
+#include "compute/cpu/cpu_backward.h"
 #include "compute/cpu/int8_matrix.h"
 #include "compute/cpu/kernels.h"
 #include "compute/cpu/kv_pool.h"
@@ -82,6 +84,11 @@ class CpuBackend : public Backend {
     return arrays_.emplace_back(count * sizeof(float), "working memory").as<float>();
   }
   bf16* bf16s(size_t count) override { return arrays_.emplace_back(count * sizeof(bf16), "working memory").as<bf16>(); }
+  std::shared_ptr<void> allocate(size_t bytes) override {
+    auto pages = std::make_shared<Pages>(bytes, "working memory");
+    void* const data = pages->as<void>();
+    return {std::move(pages), data};
+  }
   void upload(float* device, std::span<const float> host) override { std::copy(host.begin(), host.end(), device); }
 
   void allocate_kv(const KvShape& shape, uint32_t slots, uint32_t q_heads, const Rope& rope) override {
@@ -94,6 +101,7 @@ class CpuBackend : public Backend {
                                                      std::to_string(shape.kv_heads) + " KV heads evenly");
     }
     ensure(rope.inv_freq.size() == shape.head_dim / 2, "a rotary frequency for every pair of a head");
+    backward_.reset();
     attention_.reset();
     pool_ = KvPool(shape, slots);
     q_heads_ = q_heads;
@@ -112,12 +120,24 @@ class CpuBackend : public Backend {
     linear_.run(x, rows, static_cast<const PackedMatrix&>(w), out, true);
   }
   void rotate_and_store(uint32_t layer, const float* qkv, const AttentionWeights& w, float eps, bf16* q) override;
-  void attention(uint32_t layer, const bf16* q, bf16* out) override { attention_->run(layer, q, out); }
+  void attention(uint32_t layer, const bf16* q, bf16* out, float* log_sums) override {
+    attention_->run(layer, q, out, log_sums);
+  }
   void swiglu(const float* gate_up, uint32_t rows, uint32_t n, bf16* out) override;
   void gather(const float* x, std::span<const uint32_t> pick, uint32_t n, float* out) override {
     for (size_t i = 0; i < pick.size(); ++i) std::copy_n(x + size_t{pick[i]} * n, n, out + i * n);
   }
+  void copy(const float* from, size_t count, float* to) override { std::copy_n(from, count, to); }
   std::span<const float> host(const float* device, size_t count) override { return {device, count}; }
+
+  Backward& backward() override {
+    if (weights_ != WeightFormat::bf16) {
+      throw Error(ErrorCode::invalid_request, "weights of int8 can't be trained; expected the model loaded as bf16");
+    }
+    ensure(attention_.has_value(), "the KV pool is set up before training");
+    if (!backward_) backward_.emplace(kernels_, threads_, linear_, pool_, q_heads_, batch_);
+    return *backward_;
+  }
 
   void parallel(uint32_t count, const std::function<void(uint32_t)>& task) override {
     threads_.run(count, [&](uint32_t index, uint32_t) { task(index); });
@@ -143,9 +163,8 @@ class CpuBackend : public Backend {
   uint32_t q_heads_ = 0;
   Rope rope_;
   std::optional<Attention> attention_;
-  // the batch
-  std::vector<Slot> slots_;
-  std::vector<float> cos_, sin_;  // [rows, head_dim / 2]
+  std::optional<CpuBackward> backward_;  // once asked for
+  CpuBatch batch_;
 };
 
 void CpuBackend::begin(std::span<const int32_t> positions, std::span<const Slot> slots,
@@ -155,18 +174,20 @@ void CpuBackend::begin(std::span<const int32_t> positions, std::span<const Slot>
   for (const Sequence& s : sequences) rows += s.rows;
   ensure(rows == positions.size() && rows == slots.size(), "a position and a slot for every row of the sequences");
   for (Slot slot : slots) ensure(slot < pool_.slots(), "slots lie in the pool");
-  slots_.assign(slots.begin(), slots.end());
+  ++batch_.number;
+  batch_.slots.assign(slots.begin(), slots.end());
+  batch_.sequences.assign(sequences.begin(), sequences.end());
   attention_->begin(sequences);
 
   const size_t pairs = rope_.inv_freq.size();
-  cos_.resize(rows * pairs);
-  sin_.resize(rows * pairs);
+  batch_.cos.resize(rows * pairs);
+  batch_.sin.resize(rows * pairs);
   each_row(static_cast<uint32_t>(rows), pairs * 32, [&](uint32_t row) {
     for (size_t i = 0; i < pairs; ++i) {
       // The angle is rounded to float as the models' own code does it; its cosine is exact from there.
       const double angle = static_cast<float>(positions[row]) * rope_.inv_freq[i];
-      cos_[row * pairs + i] = static_cast<float>(std::cos(angle)) * rope_.scale;
-      sin_[row * pairs + i] = static_cast<float>(std::sin(angle)) * rope_.scale;
+      batch_.cos[row * pairs + i] = static_cast<float>(std::cos(angle)) * rope_.scale;
+      batch_.sin[row * pairs + i] = static_cast<float>(std::sin(angle)) * rope_.scale;
     }
   });
 }
@@ -187,19 +208,19 @@ void CpuBackend::rms_norm(const float* x, const float* weight, uint32_t rows, ui
 void CpuBackend::rotate_and_store(uint32_t layer, const float* qkv, const AttentionWeights& w, float eps, bf16* q) {
   const uint32_t head_dim = pool_.shape().head_dim, kv_heads = pool_.shape().kv_heads;
   const uint32_t heads = q_heads_ + 2 * kv_heads;
-  each_row(static_cast<uint32_t>(slots_.size()), size_t{heads} * head_dim, [&](uint32_t row) {
+  each_row(static_cast<uint32_t>(batch_.slots.size()), size_t{heads} * head_dim, [&](uint32_t row) {
     const float* head = qkv + size_t{row} * heads * head_dim;
-    const Rotation at{cos_.data() + row * size_t{head_dim / 2}, sin_.data() + row * size_t{head_dim / 2}};
+    const Rotation at = batch_.rotation(row, head_dim);
     for (uint32_t h = 0; h < q_heads_; ++h, head += head_dim) {
       kernels_.rotate(head, w.q_norm, head_dim, eps, at, q + (size_t{row} * q_heads_ + h) * head_dim);
     }
     for (uint32_t h = 0; h < kv_heads; ++h, head += head_dim) {
       bf16 key[256];
       kernels_.rotate(head, w.k_norm, head_dim, eps, at, key);
-      pool_.store_key(layer, h, slots_[row], key);
+      pool_.store_key(layer, h, batch_.slots[row], key);
     }
     for (uint32_t h = 0; h < kv_heads; ++h, head += head_dim) {
-      kernels_.round(head, head_dim, pool_.value(layer, h, slots_[row]));
+      kernels_.round(head, head_dim, pool_.value(layer, h, batch_.slots[row]));
     }
   });
 }

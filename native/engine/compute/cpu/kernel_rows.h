@@ -35,6 +35,12 @@ inline void widen(const bf16* x, uint32_t n, float* out) {
 }
 void operands(const bf16* x, uint32_t n, void* out) { widen(x, n, static_cast<Operand*>(out)); }
 
+inline void narrow(const float* x, uint32_t n, float* out) { __builtin_memcpy(out, x, n * sizeof(float)); }
+inline void narrow(const float* x, uint32_t n, bf16* out) {
+  for (uint32_t i = 0; i < n; i += 16) store_some_bf16(out + i, load_some(x + i, n - i), n - i);
+}
+void float_operands(const float* x, uint32_t n, void* out) { narrow(x, n, static_cast<Operand*>(out)); }
+
 // e^x for x in [-87, 88]; relative error under 2e-7, 1 at 0 exactly.
 inline Vec exp_within(Vec x) {
   // Adding 1.5 * 2^23 rounds to a whole number n, left in the mantissa's low bits; 127 more make it an exponent.
@@ -92,9 +98,7 @@ void rotate(const float* x, const float* weight, uint32_t head_dim, float eps, c
   }
 }
 
-void round(const float* x, uint32_t n, bf16* out) {
-  for (uint32_t i = 0; i < n; i += 16) store_some_bf16(out + i, load_some(x + i, n - i), n - i);
-}
+void round(const float* x, uint32_t n, bf16* out) { narrow(x, n, out); }
 
 void swiglu(const float* gate, const float* up, uint32_t n, bf16* out) {
   const Vec zero = set1(0.0f), one = set1(1.0f);

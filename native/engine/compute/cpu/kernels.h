@@ -73,6 +73,26 @@ struct ChunkTask {
   void* probabilities;  // operands [vectors, chunk_keys] to work in
 };
 
+// The gradients of one chunk of keys and values, and what it adds to those of the query vectors that see it. p and s
+// below: probabilities exp(scale q . k - log_sum), scores' gradients p (g . v - delta) scale.
+struct ChunkBackwardTask {
+  uint32_t head_dim, vectors, keys;  // keys: at most chunk_keys
+  const void* q;                     // operands [vectors, head_dim]
+  const void* g;                     // operands [vectors, head_dim]: gradients of the outputs
+  const bf16* q_rows;                // [vectors, head_dim]
+  const bf16* g_rows;                // [vectors, head_dim]
+  const uint8_t* visible;            // [vectors] keys that each sees, 1 .. keys
+  const float* log_sums;             // [vectors]
+  const float* deltas;               // [vectors] g . out
+  const bf16* key_tiles;             // [chunk_keys / tile_slots][head_dim / 2][tile_slots][2]
+  const bf16* value_tiles;           // likewise
+  const bf16* key_rows;              // [chunk_keys, head_dim]; those beyond `keys` are zero, in the tiles too
+  float scale;
+  float* dq;  // [vectors, head_dim] += s . k
+  float* dk;  // [chunk_keys, head_dim] += s^T . q
+  float* dv;  // [chunk_keys, head_dim] += p^T . g
+};
+
 // Rotary position of one row.
 struct Rotation {
   const float* cos;  // [head_dim / 2]
@@ -83,7 +103,8 @@ struct Kernels {
   const char* name;
   // Bytes of an element of a left operand: bf16 itself, or float where a machine multiplies nothing narrower.
   uint32_t operand_bytes;
-  void (*operands)(const bf16* x, uint32_t n, void* out);  // out [n] = x [n]
+  void (*operands)(const bf16* x, uint32_t n, void* out);         // out [n] = x [n]
+  void (*float_operands)(const float* x, uint32_t n, void* out);  // the same, rounded where operands are bf16
   LinearKernels bf16_linear;
   LinearKernels int8_linear;
   int32_t int8_bias;  // that is added to weights in their panels
@@ -99,6 +120,16 @@ struct Kernels {
   void (*round)(const float* x, uint32_t n, bf16* out);
   // out [n] = silu(gate [n]) * up [n]
   void (*swiglu)(const float* gate, const float* up, uint32_t n, bf16* out);
+
+  // --- backward; g: gradient of the output ---
+  void (*attend_backward)(const ChunkBackwardTask&);
+  // dx [n] += ..., dw [n] += ...
+  void (*rms_norm_backward)(const float* g, const float* x, const float* weight, uint32_t n, float eps, float* dx,
+                            float* dw);
+  // dx may be g.
+  void (*rotate_backward)(const float* g, const float* x, const float* weight, uint32_t head_dim, float eps,
+                          const Rotation& at, float* dx, float* dw);
+  void (*swiglu_backward)(const float* g, const float* gate, const float* up, uint32_t n, float* d_gate, float* d_up);
 };
 
 // Null where this build has no such instructions. Whether the machine has them is the caller's to check.

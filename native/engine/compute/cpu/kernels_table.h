@@ -8,12 +8,15 @@
 #include "compute/cpu/kernel_rows.h"
 // rows before attention, for exp
 #include "compute/cpu/kernel_attention.h"
+#include "compute/cpu/kernel_attention_backward.h"
+#include "compute/cpu/kernel_rows_backward.h"
 
 namespace npr::compute {
 namespace {
 constexpr Kernels table{isa_name,
                         sizeof(Operand),
                         operands,
+                        float_operands,
                         {Bf16Weights::depth, Bf16Weights::row_bytes,
                          sizeof(Operand) == sizeof(bf16) ? nullptr : operands, linear<Bf16Weights>},
                         {quant_depth, Int8Weights::row_bytes, quantize, linear<Int8Weights>},
@@ -24,6 +27,10 @@ constexpr Kernels table{isa_name,
                         rms_norm,
                         rotate,
                         round,
-                        swiglu};
+                        swiglu,
+                        attend_backward,
+                        rms_norm_backward,
+                        rotate_backward,
+                        swiglu_backward};
 }
 }  // namespace npr::compute

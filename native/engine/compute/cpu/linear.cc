@@ -49,29 +49,34 @@ const void* Linear::operands(const bf16* x, uint32_t rows, const PackedMatrix& w
 }
 
 void Linear::run(const bf16* x, uint32_t rows, const PackedMatrix& w, float* out, bool add) {
-  const auto* from = static_cast<const std::byte*>(operands(x, rows, w));
-  const size_t row_bytes = w.kernels().operand_row_bytes(w.k());
-  const uint32_t width = task_panels(w.panels(), threads_.size());
-  const uint32_t columns = divide_up(w.panels(), width), blocks = divide_up(rows, block_rows);
+  multiply(static_cast<const std::byte*>(operands(x, rows, w)), rows,
+           {w.kernels(), w.n(), w.k(), w.panel(0), w.panel_bytes(), w.scales()}, out, add);
+}
+
+void Linear::multiply(const std::byte* x, uint32_t rows, const Panels& w, float* out, bool add) {
+  const size_t row_bytes = w.kernels.operand_row_bytes(w.k);
+  const uint32_t panels = divide_up(w.n, panel_columns), width = task_panels(panels, threads_.size());
+  const uint32_t columns = divide_up(panels, width), blocks = divide_up(rows, block_rows);
   // Tasks of one block of rows are neighbours, so that the block stays cached.
   const uint32_t tasks = columns * blocks;
   const auto work = [&](uint32_t task, uint32_t following, uint32_t thread) {
-    const uint32_t panel = task % columns * width, block = task / columns;
+    const uint32_t panel = task % columns * width, block = task / columns, column = panel * panel_columns;
     const auto first = static_cast<uint32_t>(uint64_t{rows} * block / blocks);
     const auto end = static_cast<uint32_t>(uint64_t{rows} * (block + 1) / blocks);
-    w.kernels().multiply({.x = from + first * row_bytes,
-                          .rows = end - first,
-                          .k = w.k(),
-                          .panels = w.panel(panel),
-                          .columns = std::min(width * panel_columns, w.n() - panel * panel_columns),
-                          .scales = w.scales(panel),
-                          .next = following < tasks ? w.panel(following % columns * width) : nullptr,
-                          .out = out + size_t{first} * w.n() + panel * panel_columns,
-                          .out_stride = w.n(),
-                          .add = add,
-                          .scratch = sums_[thread].as<float>()});
+    w.kernels.multiply(
+        {.x = x + first * row_bytes,
+         .rows = end - first,
+         .k = w.k,
+         .panels = w.data + panel * w.panel_bytes,
+         .columns = std::min(width * panel_columns, w.n - column),
+         .scales = w.scales ? w.scales + column : nullptr,
+         .next = following < tasks ? w.data + size_t{following % columns * width} * w.panel_bytes : nullptr,
+         .out = out + size_t{first} * w.n + column,
+         .out_stride = w.n,
+         .add = add,
+         .scratch = sums_[thread].as<float>()});
   };
-  if (size_t{rows} * w.n() * w.k() < least_products) {
+  if (size_t{rows} * w.n * w.k < least_products) {
     for (uint32_t task = 0; task < tasks; ++task) work(task, task + 1, 0);
   } else {
     threads_.run_ahead(tasks, work);

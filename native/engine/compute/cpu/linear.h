@@ -11,13 +11,24 @@
 
 namespace npr::compute {
 
-// Thread safety: one thread at a time; works on the pool's threads inside run().
+// Neighbouring panels of [n, k], as one kind of kernel multiplies by them.
+struct Panels {
+  const LinearKernels& kernels;
+  uint32_t n, k;
+  const std::byte* data;
+  size_t panel_bytes;
+  const float* scales;  // [n] or null
+};
+
+// Thread safety: one thread at a time; works on the pool's threads inside run() and multiply().
 class Linear {
  public:
   explicit Linear(ThreadPool& threads);
 
   // out [rows, n] = x [rows, k] . w^T, or out += that.
   void run(const bf16* x, uint32_t rows, const PackedMatrix& w, float* out, bool add);
+  // The same for rows that are operands of w's kernels already.
+  void multiply(const std::byte* x, uint32_t rows, const Panels& w, float* out, bool add);
 
  private:
   const void* operands(const bf16* x, uint32_t rows, const PackedMatrix& w);

@@ -25,8 +25,9 @@ class PackedMatrix : public Matrix {
   uint32_t panels() const { return (n_ + panel_columns - 1) / panel_columns; }
   const LinearKernels& kernels() const { return kernels_; }
   const std::byte* panel(uint32_t index) const { return data_.as<std::byte>() + index * panel_bytes_; }
-  // Of the outputs from a panel's first on; null where the weights are not scaled.
-  virtual const float* scales(uint32_t) const { return nullptr; }
+  size_t panel_bytes() const { return panel_bytes_; }
+  // [n] of the outputs; null where the weights are not scaled.
+  virtual const float* scales() const { return nullptr; }
   // Row `row` of the matrix, as floats.
   virtual void unpack_row(uint32_t row, float* out) const = 0;
 

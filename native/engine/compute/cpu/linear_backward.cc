@@ -1,0 +1,112 @@
+#include "compute/cpu/linear_backward.h"
+
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+namespace npr::compute {
+namespace {
+
+// Of the sum over outputs, or over rows: as long as what the kernels keep in L2 at once.
+constexpr uint32_t block = 768;
+constexpr size_t line = 64;
+constexpr uint32_t block_lines = panel_columns / 2;  // lines of a panel over 16 elements
+
+uint32_t divide_up(uint32_t a, uint32_t b) { return (a + b - 1) / b; }
+uint32_t whole_panels(uint32_t n) { return divide_up(n, panel_columns) * panel_columns; }
+
+// A 16 x 16 block of a panel, as lines of pairs along k, to lines of pairs along n: an 8 x 8 transpose of squares of
+// 2 x 2, each of which is transposed, too.
+void transpose_block(const std::byte* from, std::byte* to) {
+  uint64_t in[block_lines][block_lines], out[block_lines][block_lines];
+  std::memcpy(in, from, sizeof in);
+  for (uint32_t i = 0; i < block_lines; ++i) {
+    for (uint32_t j = 0; j < block_lines; ++j) {
+      const uint64_t square = in[j][i];
+      out[i][j] = (square & 0xffff00000000ffff) | (square & 0xffff0000) << 16 | (square >> 16 & 0xffff0000);
+    }
+  }
+  std::memcpy(to, out, sizeof out);
+}
+
+void grow(Pages& pages, size_t& have, size_t bytes) {
+  if (bytes <= have) return;
+  pages = {};
+  have = 0;
+  pages = Pages(bytes, "gradients of a linear layer");
+  have = bytes;
+}
+
+}  // namespace
+
+void LinearBackward::input(const float* g, uint32_t rows, const PackedMatrix& w, float* dx) {
+  const uint32_t n = w.n(), k = w.k(), panels = divide_up(k, panel_columns);
+  const size_t operand = kernels_.operand_bytes;
+  for (uint32_t first = 0; first < n; first += block) {
+    const uint32_t count = std::min(block, n - first), padded = whole_panels(count);
+    grow(left_, left_bytes_, size_t{rows} * padded * operand);
+    grow(right_, right_bytes_, size_t{panels} * padded * panel_columns * sizeof(bf16));
+    threads_.run(rows, [&](uint32_t row, uint32_t) {
+      std::byte* to = left_.as<std::byte>() + size_t{row} * padded * operand;
+      kernels_.float_operands(g + size_t{row} * n + first, count, to);
+      std::memset(to + count * operand, 0, (padded - count) * operand);
+    });
+    const size_t panel_bytes = size_t{padded} * panel_columns * sizeof(bf16);
+    threads_.run(panels, [&](uint32_t panel, uint32_t) {
+      std::byte* to = right_.as<std::byte>() + panel * panel_bytes;
+      const uint32_t lines = std::min(block_lines, k / 2 - panel * block_lines);
+      for (uint32_t i = 0; i < padded / panel_columns; ++i, to += block_lines * line) {
+        const std::byte* from = w.panel(first / panel_columns + i) + panel * block_lines * line;
+        if (lines == block_lines) {
+          transpose_block(from, to);
+        } else {
+          std::byte last[block_lines * line] = {};
+          std::memcpy(last, from, lines * line);
+          transpose_block(last, to);
+        }
+      }
+    });
+    linear_.multiply(left_.as<std::byte>(), rows,
+                     {kernels_.bf16_linear, k, padded, right_.as<std::byte>(), panel_bytes, nullptr}, dx, first > 0);
+  }
+}
+
+void LinearBackward::weight(const float* g, const bf16* x, uint32_t rows, uint32_t n, uint32_t k, float* dw) {
+  const uint32_t panels = divide_up(k, panel_columns);
+  const size_t operand = kernels_.operand_bytes;
+  for (uint32_t first = 0; first < rows; first += block) {
+    const uint32_t count = std::min(block, rows - first), padded = (count + 1) / 2 * 2;
+    grow(left_, left_bytes_, size_t{n} * padded * operand);
+    grow(right_, right_bytes_, size_t{panels} * padded * panel_columns * sizeof(bf16));
+    threads_.run(divide_up(n, panel_columns), [&](uint32_t part, uint32_t) {
+      const uint32_t column = part * panel_columns, columns = std::min(panel_columns, n - column);
+      float turned[panel_columns][block];
+      for (uint32_t i = 0; i < count; ++i) {
+        const float* from = g + size_t{first + i} * n + column;
+        for (uint32_t c = 0; c < columns; ++c) turned[c][i] = from[c];
+      }
+      for (uint32_t c = 0; c < columns; ++c) {
+        if (padded > count) turned[c][count] = 0;
+        kernels_.float_operands(turned[c], padded, left_.as<std::byte>() + size_t{column + c} * padded * operand);
+      }
+    });
+    const size_t panel_bytes = size_t{padded} * panel_columns * sizeof(bf16);
+    threads_.run(panels, [&](uint32_t panel, uint32_t) {
+      const uint32_t column = panel * panel_columns, columns = std::min(panel_columns, k - column);
+      bf16* to = reinterpret_cast<bf16*>(right_.as<std::byte>() + panel * panel_bytes);
+      for (uint32_t i = 0; i < padded; i += 2, to += 2 * panel_columns) {
+        bf16 pair[2][panel_columns] = {};
+        std::memcpy(pair[0], x + size_t{first + i} * k + column, columns * sizeof(bf16));
+        if (i + 1 < count) std::memcpy(pair[1], x + size_t{first + i + 1} * k + column, columns * sizeof(bf16));
+        for (uint32_t c = 0; c < panel_columns; ++c) {
+          to[2 * c] = pair[0][c];
+          to[2 * c + 1] = pair[1][c];
+        }
+      }
+    });
+    linear_.multiply(left_.as<std::byte>(), n,
+                     {kernels_.bf16_linear, k, padded, right_.as<std::byte>(), panel_bytes, nullptr}, dw, true);
+  }
+}
+
+}  // namespace npr::compute
