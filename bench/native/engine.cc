@@ -9,15 +9,14 @@
 #include <iostream>
 #include <map>
 #include <memory>
-#include <sstream>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include "common/driver.h"
 #include "common/machine_limits.h"
 #include "common/model_cost.h"
+#include "common/options.h"
 #include "model/random_checkpoint.h"
 #include "model/tensors.h"
 
@@ -26,66 +25,12 @@ namespace {
 using namespace npr;
 using namespace npr::bench;
 
-class Options {
- public:
-  Options(int argc, char** argv) {
-    for (int i = 3; i < argc; i += 2) {
-      const std::string name = argv[i];
-      if (!defaults().contains(name) || i + 1 == argc) {
-        throw Error(ErrorCode::invalid_request, name + ": expected an option and its value");
-      }
-      given_[name] = argv[i + 1];
-    }
-  }
-
-  const std::string& text(const std::string& name) const {
-    const auto found = given_.find(name);
-    return found == given_.end() ? defaults().at(name) : found->second;
-  }
-  uint32_t count(const std::string& name) const { return static_cast<uint32_t>(std::stoul(text(name))); }
-  template <class T>
-  std::vector<T> list(const std::string& name) const {
-    std::vector<T> out;
-    std::istringstream parts(text(name));
-    for (std::string part; std::getline(parts, part, ',');) out.push_back(static_cast<T>(std::stol(part)));
-    return out;
-  }
-  compute::CpuOptions cpu() const {
-    const std::map<std::string, compute::Isa> isas{{"auto", compute::Isa::best},
-                                                   {"avx512", compute::Isa::avx512},
-                                                   {"avx2", compute::Isa::avx2},
-                                                   {"plain", compute::Isa::plain}};
-    const auto isa = isas.find(text("--isa"));
-    if (isa == isas.end()) throw Error(ErrorCode::invalid_request, "--isa: expected auto, avx512, avx2 or plain");
-    const uint32_t threads = count("--threads");
-    return {threads ? threads : std::thread::hardware_concurrency(), isa->second, weights().front()};
-  }
-  std::vector<compute::WeightFormat> weights() const {
-    const std::string& name = text("--weights");
-    if (name == "bf16") return {compute::WeightFormat::bf16};
-    if (name == "int8") return {compute::WeightFormat::int8};
-    if (name == "bf16,int8") return {compute::WeightFormat::bf16, compute::WeightFormat::int8};
-    throw Error(ErrorCode::invalid_request, "--weights: expected bf16, int8 or bf16,int8");
-  }
-  model::Config shape() const {
-    const std::string& name = text("--shape");
-    if (name == "qwen3-0.6b") return model::qwen3_600m();
-    if (name == "tiny") return model::qwen3_tiny();
-    throw Error(ErrorCode::invalid_request, "--shape: expected qwen3-0.6b or tiny");
-  }
-
- private:
-  static const std::map<std::string, std::string>& defaults() {
-    static const std::map<std::string, std::string> all{
-        {"--threads", "0"},        {"--isa", "auto"},    {"--rounds", "5"},
-        {"--tokens", "32"},        {"--trunk", "512"},   {"--branches", "1,2,4,8,16"},
-        {"--callers", "1"},        {"--seconds", "3"},   {"--prompt", "1,2,3"},
-        {"--shape", "qwen3-0.6b"}, {"--weights", "bf16"}};
-    return all;
-  }
-
-  std::map<std::string, std::string> given_;
-};
+model::Config shape(const Options& options) {
+  const std::string& name = options.text("--shape");
+  if (name == "qwen3-0.6b") return model::qwen3_600m();
+  if (name == "tiny") return model::qwen3_tiny();
+  throw Error(ErrorCode::invalid_request, "--shape: expected qwen3-0.6b or tiny");
+}
 
 void print_model(const Driver& driver, const compute::CpuOptions& cpu) {
   std::printf("{\"type\": \"model\", \"backend\": \"%s\", \"threads\": %u, \"parameters\": %llu}\n",
@@ -142,7 +87,8 @@ void speed(const char* directory, const Options& options) {
 }
 
 void load(const char* directory, const Options& options) {
-  const auto cpu = options.cpu();
+  auto cpu = options.cpu();
+  cpu.weights = options.weights().front();
   const auto prompt = options.list<int32_t>("--prompt");
   const uint32_t tokens = options.count("--tokens"), callers = options.count("--callers");
   Driver driver(directory, cpu, 512, 4096 + callers * (static_cast<uint32_t>(prompt.size()) + tokens + 32));
@@ -160,17 +106,23 @@ void load(const char* directory, const Options& options) {
   }
 }
 
+const std::map<std::string, std::string> defaults{
+    {"--threads", "0"},        {"--isa", "auto"},    {"--rounds", "5"},
+    {"--tokens", "32"},        {"--trunk", "512"},   {"--branches", "1,2,4,8,16"},
+    {"--callers", "1"},        {"--seconds", "3"},   {"--prompt", "1,2,3"},
+    {"--shape", "qwen3-0.6b"}, {"--weights", "bf16"}};
+
 }  // namespace
 
 int main(int argc, char** argv) {
   try {
     const std::string command = argc >= 3 ? argv[1] : "";
     if (command == "random") {
-      model::write_random_checkpoint(argv[2], Options(argc, argv).shape(), 1);
+      model::write_random_checkpoint(argv[2], shape(Options(argc, argv, 3, defaults)), 1);
     } else if (command == "speed") {
-      speed(argv[2], Options(argc, argv));
+      speed(argv[2], Options(argc, argv, 3, defaults));
     } else if (command == "load") {
-      load(argv[2], Options(argc, argv));
+      load(argv[2], Options(argc, argv, 3, defaults));
     } else {
       std::cerr << "usage: engine_bench random|speed|load DIR [--option value]...\n";
       return 2;
