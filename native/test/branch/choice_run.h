@@ -144,12 +144,10 @@ class Run {
         told.channels.resize(told.tokens.size(), static_cast<uint8_t>(event.channel));
         told.texts.back() += event.text;
         if (event.channel == npr::Channel::content) told.content += event.text;
-        const bool scored = task_.request.logprobs >= 0 || task_.request.policy_logprobs;
-        CHECK_EQ(event.logprobs.size(), scored ? event.tokens.size() : 0);
-        for (const auto& logprob : event.logprobs) {
-          CHECK_EQ(logprob.logprob, event.forced ? 0.0f : -1.5f);
-          CHECK_EQ(logprob.policy_logprob, event.forced ? 0.0f : -1.25f);
-        }
+        CHECK_EQ(event.logprobs.size(), task_.request.logprobs >= 0 ? event.tokens.size() : 0);
+        for (const auto& logprob : event.logprobs) CHECK_EQ(logprob.logprob, event.forced ? 0.0f : -1.5f);
+        CHECK_EQ(event.policy_logprobs.size(), task_.request.policy_logprobs ? event.tokens.size() : 0);
+        for (const float logprob : event.policy_logprobs) CHECK_EQ(logprob, event.forced ? 0.0f : -1.25f);
         return;
       }
       case Event::Type::block_opened:
