@@ -57,6 +57,9 @@ class Run {
       : task_(task), choice_(task_.request, small_lexicon(), 0, task_.start(), task_.max_positions) {}
   Run(const Run&) = delete;
 
+  // Called with each branch as it was when its token was sampled.
+  std::function<void(const engine::Choice&, const engine::Branch&, int32_t)> observe;
+
   // cancel_after: tokens; 0 for never.
   void go(Order order, uint32_t seed, uint32_t cancel_after = 0) {
     std::mt19937 random(seed);
@@ -73,6 +76,7 @@ class Run {
       auto& branch = *wanting[pick];
       engine::Events out;
       const auto sampled = sample(branch);
+      if (observe) observe(choice_, branch, sampled.token);
       choice_.accept(branch, sampled, out);
       last_ = {&branch, sampled.token};
       if (++accepted == cancel_after) choice_.finish(npr::FinishReason::cancelled, out);
