@@ -19,7 +19,6 @@ enum class BranchEnd : uint8_t { step_end, stop, length, invalid_structure };
 struct TokenLogprob {
   int32_t token = 0;
   float logprob = 0;
-  float policy_logprob = 0;
   std::vector<std::pair<int32_t, float>> top = {};
 };
 
@@ -64,6 +63,7 @@ struct Event {
   std::string text = {};  // whole UTF-8 characters; delta, branch number, message
   std::vector<int32_t> tokens = {};
   std::vector<TokenLogprob> logprobs = {};
+  std::vector<float> policy_logprobs = {};                      // delta: of each token, where asked for
   std::vector<std::pair<std::string, std::string>> plans = {};  // number, text
   Usage usage = {};
   Timings timings = {};

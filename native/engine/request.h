@@ -31,7 +31,7 @@ struct Request {
   std::vector<int32_t> stop_token_ids;  // likewise
   int32_t logprobs = -1;                // -1: none; else how many top alternatives beside each sampled token
   int32_t prompt_logprobs = -1;         // likewise for every prompt token
-  bool policy_logprobs = false;         // also the log-probability under the distribution sampled from
+  bool policy_logprobs = false;         // of every token, under the distribution that it was sampled from
   sample::Params sampling;
   ParallelOptions parallel;
 };

@@ -76,6 +76,8 @@ export class EventReader {
         };
         const logprobs = this.#logprobs();
         if (logprobs.length > 0) delta.logprobs = logprobs;
+        const policyLogprobs = this.#numberList();
+        if (policyLogprobs.length > 0) delta.policyLogprobs = policyLogprobs;
         return delta;
       }
       case 'block_opened':

@@ -5,7 +5,7 @@ import type { EngineEvent } from '../../src/engine/types.js';
 
 /** As the addon writes them; types by their number. */
 const started = (id: number) => [id, 0, 4, 1];
-const delta = (id: number, text: string) => [id, 2, 0, 0, 0, text.length, 1, 16, 0, 0];
+const delta = (id: number, text: string) => [id, 2, 0, 0, 0, text.length, 1, 16, 0, 0, 0];
 const finished = (id: number) => [id, 8, 4, 1, 3, 0, 0, 0, 3, 1, 2, 3, 0];
 const failed = (id: number, message: string) => [id, 9, 6, message.length];
 

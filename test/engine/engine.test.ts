@@ -59,6 +59,21 @@ describe('the engine', () => {
     await engine.close();
   });
 
+  it('reports log-probabilities under the policy beside those of the raw logits', async () => {
+    const engine = await loadEngine(engineOptions(), vocabulary);
+    const sampling = { ...request().sampling, temperature: 0.5 };
+    const deltas: Extract<EngineEvent, { type: 'delta' }>[] = [];
+    await engine.submit(request({ maxTokens: 20, logprobs: 0, policyLogprobs: true, sampling }), (step) =>
+      deltas.push(...step.filter((event) => event.type === 'delta')),
+    );
+    const raw = deltas.flatMap(({ logprobs }) => logprobs?.map(({ logprob }) => logprob) ?? []);
+    const policy = deltas.flatMap(({ policyLogprobs }) => policyLogprobs ?? []);
+    expect([raw.length, policy.length]).toEqual([20, 20]);
+    expect(Math.max(...policy)).toBeLessThanOrEqual(0);
+    expect(policy).not.toEqual(raw);
+    await engine.close();
+  });
+
   it('cancels a request whose reader throws', async () => {
     const engine = await loadEngine(engineOptions(), vocabulary);
     const submitted = engine.submit(request(), (events) => {

@@ -49,6 +49,8 @@ void EventBatch::add(const Event& event) {
       put_tokens(event.tokens);
       put(event.forced);
       put_logprobs(event.logprobs);
+      put(event.policy_logprobs.size());
+      for (const float logprob : event.policy_logprobs) put(logprob);
       break;
     case Event::Type::block_opened:
       put(event.choice, event.branch, event.block, event.plans.size());

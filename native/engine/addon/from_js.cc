@@ -125,6 +125,7 @@ Request request(Napi::Object object) {
   if (!object.Get("promptLogprobs").IsUndefined()) {
     out.prompt_logprobs = static_cast<int32_t>(number(object, "promptLogprobs", 0, 1000));
   }
+  if (!object.Get("policyLogprobs").IsUndefined()) out.policy_logprobs = boolean(object, "policyLogprobs");
   out.sampling = sampling(object_at(object, "sampling"));
   if (!object.Get("parallel").IsUndefined()) out.parallel = parallel(object_at(object, "parallel"));
   return out;

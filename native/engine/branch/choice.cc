@@ -174,11 +174,11 @@ void Choice::report(Branch& branch, std::span<const int32_t> tokens, bool forced
   delta.tokens.assign(tokens.begin(), tokens.end());
   for (const int32_t token : tokens) {
     if (text) delta.text += branch.text.push(lexicon_.vocabulary().token(token));
-    if (request_.logprobs < 0 && !request_.policy_logprobs) continue;
+    if (request_.policy_logprobs) delta.policy_logprobs.push_back(sampled ? sampled->policy_logprob : 0.0f);
+    if (request_.logprobs < 0) continue;
     TokenLogprob logprob{.token = token};
     if (sampled) {
       logprob.logprob = sampled->logprob;
-      logprob.policy_logprob = sampled->policy_logprob;
       logprob.top = sampled->top;
     }
     delta.logprobs.push_back(std::move(logprob));

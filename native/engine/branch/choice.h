@@ -26,7 +26,7 @@ struct Start {
 
 using Events = std::vector<Event>;
 
-// Thread safety: the scheduler's thread owns it; mask() may run on several threads meanwhile.
+// Thread safety: the scheduler's thread owns it; mask() and row() may run on several threads meanwhile.
 class Choice {
  public:
   // `request` and `lexicon` must outlive the choice. max_positions: the model's.
@@ -40,6 +40,10 @@ class Choice {
 
   // What `branch` may sample next.
   sample::TokenMask mask(const Branch& branch) const;
+  // Its logits [vocab], with all that the draw depends on: views of the choice, of `prompt`, the prompt's counts, and
+  // of `layers`.
+  sample::Row row(const Branch& branch, const sample::Histogram& prompt, const float* logits, uint32_t vocab,
+                  std::vector<const sample::Histogram*>& layers) const;
   // Takes the token sampled for `branch`, which wants one.
   void accept(Branch& branch, const sample::Sampled& sampled, Events& out);
   // Ends the choice at once, wherever its branches are.

@@ -6,8 +6,6 @@
 
 namespace npr::branch {
 
-namespace {
-
 void append(std::vector<Interval>& visible, Interval next) {
   if (next.begin == next.end) return;
   if (!visible.empty() && visible.back().end == next.begin) {
@@ -16,6 +14,8 @@ void append(std::vector<Interval>& visible, Interval next) {
     visible.push_back(next);
   }
 }
+
+namespace {
 
 struct Malformed {
   uint32_t at;

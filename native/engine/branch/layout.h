@@ -19,6 +19,9 @@ struct Interval {
   bool operator==(const Interval&) const = default;
 };
 
+// Appends to what is seen, in order; neighbours become one interval.
+void append(std::vector<Interval>& visible, Interval next);
+
 // Tokens [begin, end) that are appended to one branch: token q of them sees `context`, in order, and [begin, q].
 struct Piece {
   uint32_t begin, end;

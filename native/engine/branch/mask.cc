@@ -1,4 +1,6 @@
-// What a branch may sample next: Choice::mask().
+// What a branch may sample next: Choice::mask() and row().
+#include <algorithm>
+
 #include "branch/budget.h"
 #include "branch/choice.h"
 
@@ -18,6 +20,25 @@ sample::TokenMask Choice::mask(const Branch& branch) const {
   if (too_early && !(parallel() && inside_block(branch))) mask.forbid(request_.stop_token_ids);
   if (constrained && !branch.plain) constrain(branch, mask);
   return mask;
+}
+
+sample::Row Choice::row(const Branch& branch, const sample::Histogram& prompt, const float* logits, uint32_t vocab,
+                        std::vector<const sample::Histogram*>& layers) const {
+  layers.clear();
+  for (const Branch* b = &branch; b; b = b->parent) layers.push_back(&b->seen);
+  std::ranges::reverse(layers);  // the trunk first
+  return {
+      .logits = logits,
+      .vocab = vocab,
+      .params = &request_.sampling,
+      .stream = branch.stream,
+      .index = branch.sampled,
+      .mask = mask(branch),
+      .prompt = &prompt,
+      .response = layers,
+      .branch_sampled = branch.is_trunk() ? nullptr : &branch.own,
+      .logprobs = request_.logprobs,
+  };
 }
 
 void Choice::constrain(const Branch& branch, sample::TokenMask& mask) const {

@@ -47,6 +47,8 @@ void Candidates::add(int32_t first, std::span<const float> logits, float thresho
   logits_.resize(count);
 }
 
+bool Candidates::holds(int32_t token) const { return std::ranges::binary_search(tokens_, token); }
+
 float Candidates::max() const {
   return logits_.empty() ? -std::numeric_limits<float>::infinity() : *std::max_element(logits_.begin(), logits_.end());
 }

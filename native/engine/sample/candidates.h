@@ -19,6 +19,8 @@ class Candidates {
   size_t size() const { return tokens_.size(); }
   int32_t token(size_t i) const { return tokens_[i]; }
   float logit(size_t i) const { return logits_[i]; }
+  float weight(size_t i) const { return weights_[i]; }
+  bool holds(int32_t token) const;
   float max() const;  // the largest logit; -inf where there are none
 
   void keep_top_k(uint32_t k);  // the k largest logits; among equals lower ids first

@@ -100,8 +100,11 @@ double LogitRow::sum_exp(float scale) {
 float LogitRow::log_softmax(int32_t token) {
   const float x = (*this)[token];
   if (!std::isfinite(x)) return minus_infinity;
-  const double distance = static_cast<double>(x) - static_cast<double>(max());
-  return static_cast<float>(std::max(distance - std::log(sum_exp(1.0f)), -static_cast<double>(largest)));
+  return log_probability(x, max(), 1.0f, sum_exp(1.0f));
+}
+
+std::span<const float> LogitRow::group(uint32_t begin) const {
+  return {chunks_[begin / chunk_entries] + begin % chunk_entries, std::min(group_entries, vocab_ - begin)};
 }
 
 int32_t LogitRow::pick(float scale, double target) {
@@ -144,8 +147,7 @@ void LogitRow::collect(float threshold, Candidates& out) {
   for (size_t g = 0; g < group_max_.size(); ++g) {
     if (group_max_[g] < threshold) continue;
     const auto begin = static_cast<uint32_t>(g) * group_entries;
-    const float* const x = chunks_[begin / chunk_entries] + begin % chunk_entries;
-    out.add(static_cast<int32_t>(begin), {x, std::min(group_entries, vocab_ - begin)}, threshold);
+    out.add(static_cast<int32_t>(begin), group(begin), threshold);
   }
 }
 

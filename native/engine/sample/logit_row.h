@@ -1,12 +1,23 @@
 // One row of logits over the vocabulary, and what is computed of all of it.
 #pragma once
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
+#include <limits>
+#include <span>
 #include <utility>
 #include <vector>
 
 #include "sample/candidates.h"
 
 namespace npr::sample {
+
+// Natural logarithm of exp((logit - max) * scale) / total, for a finite logit; finite, too.
+inline float log_probability(float logit, float max, float scale, double total) {
+  const double distance = (static_cast<double>(logit) - static_cast<double>(max)) * static_cast<double>(scale);
+  return static_cast<float>(
+      std::max(distance - std::log(total), -static_cast<double>(std::numeric_limits<float>::max())));
+}
 
 // Processors change a few entries of a row: only the chunks that hold them are copied. Maxima and sums are computed
 // where first asked for and then kept, so that sampling and reported log-probabilities share them; set() comes before.
@@ -27,6 +38,8 @@ class LogitRow {
   double sum_exp(float scale);
   // Log-softmax of one entry, -inf where it is not finite; there must be a finite entry.
   float log_softmax(int32_t token);
+  // The up to group_entries entries from `begin` on, which is a multiple of that.
+  std::span<const float> group(uint32_t begin) const;
   // The token at which the running sum of exp((x - max) * scale), in order of ids, exceeds `target`.
   int32_t pick(float scale, double target);
 

@@ -1,5 +1,6 @@
 // Which tokens a row may sample.
 #pragma once
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <span>
@@ -16,6 +17,10 @@ class TokenMask {
   TokenMask& allow(std::span<const int32_t> tokens) { return push(allowed_, allowed_lists_, tokens); }
   TokenMask& forbid(std::span<const int32_t> tokens) { return push(forbidden_, forbidden_lists_, tokens); }
 
+  bool allows(int32_t token) const {
+    const auto holds = [&](std::span<const int32_t> list) { return std::ranges::find(list, token) != list.end(); };
+    return (!restricted() || std::ranges::any_of(allowed(), holds)) && std::ranges::none_of(forbidden(), holds);
+  }
   bool restricted() const { return allowed_lists_ > 0; }
   std::span<const std::span<const int32_t>> allowed() const { return {allowed_.data(), allowed_lists_}; }
   std::span<const std::span<const int32_t>> forbidden() const { return {forbidden_.data(), forbidden_lists_}; }

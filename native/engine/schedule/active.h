@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "branch/choice.h"
-#include "branch/layout.h"
+#include "branch/prompt.h"
 #include "error.h"
 #include "kv/radix_tree.h"
 #include "request.h"
@@ -19,10 +19,8 @@ using Clock = std::chrono::steady_clock;
 struct Active {
   Request request;
   uint64_t arrival = 0;  // rank by age: the youngest is preempted first
-  branch::Layout layout;
+  branch::Prompt prompt;
   std::vector<kv::Key> keys;  // [prompt]
-  branch::Start start;
-  sample::Histogram prompt_counts;
   std::vector<std::unique_ptr<branch::Choice>> choices;
 
   // Keys and values of the prompt: tokens [0, slots.size()) are computed.

@@ -152,7 +152,7 @@ void BatchBuilder::add_prompt(Active& active, uint32_t rows) {
   if (begin) after = active.slots.back();
   take(rows, after, active.slots);
 
-  const auto& pieces = active.layout.pieces;
+  const auto& pieces = active.prompt.layout.pieces;
   auto piece = std::ranges::upper_bound(pieces, begin, {}, &branch::Piece::begin) - 1;
   for (uint32_t at = begin; at < end; ++piece) {
     const uint32_t stop = std::min(end, piece->end);
@@ -162,7 +162,7 @@ void BatchBuilder::add_prompt(Active& active, uint32_t rows) {
     batch_.sequences.push_back({path, kv::length(path), stop - at});
     for (; at < stop; ++at) {
       batch_.tokens.push_back(active.request.prompt[at]);
-      batch_.positions.push_back(active.layout.positions[at]);
+      batch_.positions.push_back(active.prompt.layout.positions[at]);
       batch_.slots.push_back(active.slots[at]);
       // A prompt computed anew after a preemption is not scored again.
       if (active.scores_prompt() && at + 1 == active.scored) {

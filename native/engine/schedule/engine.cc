@@ -1,8 +1,9 @@
 #include "schedule/engine.h"
 
 #include <algorithm>
-#include <cmath>
 #include <string>
+
+#include "schedule/validate.h"
 
 namespace npr::schedule {
 
@@ -10,36 +11,9 @@ namespace {
 
 [[noreturn]] void refuse(const std::string& message) { throw Error(ErrorCode::invalid_request, message); }
 
-void validate(const Request& request, const model::Config& config, const branch::Lexicon& lexicon, uint32_t slots) {
-  if (request.prompt.empty()) refuse("the prompt has no tokens; expected at least one");
-  for (size_t i = 0; i < request.prompt.size(); ++i) {
-    const int32_t token = request.prompt[i];
-    if (token < 0 || static_cast<uint32_t>(token) >= config.vocab_size) {
-      refuse("prompt token " + std::to_string(i) + " is " + std::to_string(token) + "; expected an id from 0 to " +
-             std::to_string(config.vocab_size - 1));
-    }
-  }
-  for (const auto& stop : request.stop) {
-    if (stop.empty()) refuse("a stop string is empty; expected at least one character");
-  }
-  for (const auto& [token, bias] : request.sampling.logit_bias) {
-    if (token < 0 || static_cast<uint32_t>(token) >= config.vocab_size) {
-      refuse("logit_bias names the token " + std::to_string(token) + "; expected an id from 0 to " +
-             std::to_string(config.vocab_size - 1));
-    }
-  }
-  if (!(request.sampling.temperature >= 0) || !std::isfinite(request.sampling.temperature)) {
-    refuse("the temperature is " + std::to_string(request.sampling.temperature) + "; expected 0 or more");
-  }
-  if (request.n == 0 || request.n > slots) {
+void require_slots(const Request& request, uint32_t slots) {
+  if (request.n > slots) {
     refuse("n is " + std::to_string(request.n) + "; expected 1 to " + std::to_string(slots));
-  }
-  if (request.parallel.enabled && !lexicon.has_tags()) {
-    refuse(
-        "the model's vocabulary has no parallel tags; expected the eight of <guideline>, <plan>, <step>, <takeaway>");
-  }
-  if (request.parallel.enabled && (!request.parallel.max_branches || !request.parallel.max_depth)) {
-    refuse("max_branches and max_depth must be at least 1");
   }
   const uint64_t prompt = request.prompt.size();
   const uint64_t most = prompt + uint64_t{request.n} * request.max_tokens;
@@ -66,7 +40,8 @@ Engine::Engine(std::unique_ptr<model::Model> model, text::Vocabulary vocabulary,
 Engine::~Engine() { close(); }
 
 void Engine::submit(Request request) {
-  validate(request, config(), lexicon_, pool_.size());
+  validate(request, config(), lexicon_);
+  require_slots(request, pool_.size());
   std::list<Active> arriving(1);
   Active& active = arriving.front();
   active.submitted = Clock::now();
@@ -90,6 +65,21 @@ void Engine::cancel(RequestId id) {
   if (!live_.contains(id)) return;
   cancelled_.insert(id);
   bell_.notify_one();
+}
+
+void Engine::exclusive(const std::function<void(model::Model&)>& work) {
+  const std::lock_guard lock(state_);
+  {
+    const std::lock_guard door(door_);
+    if (closing_) throw Error(ErrorCode::unavailable, "the engine is closed");
+    if (!live_.empty()) {
+      refuse("the model is to be had while no request runs or waits; now there are " + std::to_string(live_.size()));
+    }
+  }
+  tree_.clear();
+  pool_.reset();
+  publish();
+  work(*model_);
 }
 
 void Engine::start() {

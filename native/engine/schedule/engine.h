@@ -35,8 +35,8 @@ struct Stats {
            forked_branches = 0, preemptions = 0, requests = 0;
 };
 
-// Thread safety: submit, cancel, stats and check_integrity may be called from any thread, the sink's included; start,
-// close and the destructor from one other thread at a time.
+// Thread safety: submit, cancel, stats, exclusive and check_integrity may be called from any thread, the sink's
+// included; start, close and the destructor from one other thread at a time.
 class Engine {
  public:
   // Takes the events of one step, on the thread that runs it. Must not throw.
@@ -51,6 +51,11 @@ class Engine {
   // Ends a request wherever it is; unknown ids are ignored.
   void cancel(RequestId id);
 
+  // Calls work(model) while nothing else uses the model: the prefix cache is dropped, every slot of the pool free for
+  // `work`, and requests that come meanwhile wait for its end. Throws Error: invalid_request where requests run or
+  // wait, unavailable once closed; and what `work` throws.
+  void exclusive(const std::function<void(model::Model&)>& work);
+
   // Runs steps on a thread of its own until close().
   void start();
   // Ends every request as cancelled and stops the thread.
@@ -62,6 +67,7 @@ class Engine {
   // Throws Error(internal) where a slot has two owners or none, or a count is off. Waits for the running step.
   void check_integrity() const;
 
+  const branch::Lexicon& lexicon() const { return lexicon_; }
   const model::Config& config() const { return model_->config(); }
   std::string description() const { return model_->backend().description(); }
   uint32_t slots() const { return pool_.size(); }

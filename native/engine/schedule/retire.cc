@@ -33,7 +33,7 @@ void Engine::finish_prompts() {
       active.held = node;
       active.owned = active.prompt_tokens();
     }
-    for (const auto& [begin, end] : active.layout.context) {
+    for (const auto& [begin, end] : active.prompt.layout.context) {
       kv::append(active.path, &active.slots[begin], end - begin);
     }
     active.prompt_done = true;

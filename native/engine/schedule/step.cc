@@ -92,46 +92,19 @@ void Engine::admit() {
 bool Engine::prepare(Active& active) {
   if (!active.keys.empty()) return true;
   const Request& request = active.request;
-  active.layout = request.parallel.enabled ? branch::parallel_layout(request.prompt, lexicon_.vocabulary())
-                                           : branch::plain_layout(active.prompt_tokens());
-  // Branches share positions, so it is the layout that tells how much of the context a prompt takes.
-  const uint64_t context = config().max_position_embeddings;
-  if (static_cast<uint64_t>(active.layout.next_position) + (request.max_tokens ? 1 : 0) > context) {
-    fail(active,
-         Error(ErrorCode::context_length, "the prompt takes " + std::to_string(active.layout.next_position) +
-                                              " positions and leaves no room for a response; the model's context has " +
-                                              std::to_string(context)));
-    return false;
-  }
-  // Elsewhere a tag is an ordinary token, and the response read back would have no structure.
-  if (request.parallel.enabled && request.max_tokens && !active.layout.in_turn) {
-    fail(active, Error(ErrorCode::invalid_request,
-                       "the prompt does not end in an assistant's turn; parallel reasoning needs one, as a chat "
-                       "template opens it"));
-    return false;
-  }
-  const auto state = active.layout.machine.state();
-  const bool in_branches =
-      state == branch::State::between || state == branch::State::step || state == branch::State::closed;
-  if (request.max_tokens && (in_branches || active.layout.machine.depth() > 1)) {
-    fail(active, Error(ErrorCode::invalid_request,
-                       "the prompt ends among the branches of an open block; expected it to end on the trunk"));
+  try {
+    active.prompt = branch::read_prompt(request, lexicon_, config().max_position_embeddings);
+  } catch (const Error& error) {
+    fail(active, error);
     return false;
   }
   for (size_t i = 0; i < request.prompt.size(); ++i) {
-    active.keys.push_back(kv::key_of(request.prompt[i], active.layout.structural[i]));
-    if (request.sampling.repetition_penalty != 1.0f) active.prompt_counts.add(request.prompt[i]);
+    active.keys.push_back(kv::key_of(request.prompt[i], active.prompt.layout.structural[i]));
   }
   active.released.assign(request.n, false);
-  active.start.machine = active.layout.machine;
-  active.start.plain = active.layout.plain;
-  active.start.next_position = active.layout.next_position;
-  if (active.layout.machine.depth()) {
-    active.start.guideline = branch::read_guideline(lexicon_, request.prompt, active.layout.open_block);
-  }
   for (uint32_t i = 0; i < request.n; ++i) {
     active.choices.push_back(
-        std::make_unique<Choice>(request, lexicon_, i, active.start, config().max_position_embeddings));
+        std::make_unique<Choice>(request, lexicon_, i, active.prompt.start, config().max_position_embeddings));
   }
   return true;
 }
@@ -212,24 +185,9 @@ void Engine::sample_rows(const float* logits, std::span<const SampleRow> rows) {
 }
 
 sample::Sampled Engine::draw(const SampleRow& at, const float* logits, sample::Scratch& scratch) const {
-  const Request& request = at.active->request;
-  auto& response = scratch.layers;
-  response.clear();
-  for (const branch::Branch* b = at.branch; b; b = b->parent) response.push_back(&b->seen);
-  std::ranges::reverse(response);  // the trunk first
-  const sample::Row row{
-      .logits = logits + size_t{at.logits} * config().vocab_size,
-      .vocab = config().vocab_size,
-      .params = &request.sampling,
-      .stream = at.branch->stream,
-      .index = at.branch->sampled,
-      .mask = at.choice->mask(*at.branch),
-      .prompt = &at.active->prompt_counts,
-      .response = response,
-      .branch_sampled = at.branch->is_trunk() ? nullptr : &at.branch->own,
-      .logprobs = request.logprobs,
-  };
-  return sample::sample(row, scratch);
+  const float* const row = logits + size_t{at.logits} * config().vocab_size;
+  return sample::sample(at.choice->row(*at.branch, at.active->prompt.counts, row, config().vocab_size, scratch.layers),
+                        scratch);
 }
 
 void Engine::score_rows(const float* logits, std::span<const ScoreRow> rows) {

@@ -10,19 +10,11 @@
 
 namespace test {
 
+using engine::append;
 using engine::Block;
 using engine::Branch;
 using engine::Interval;
 using engine::Tag;
-
-inline void append(std::vector<Interval>& visible, Interval next) {
-  if (next.begin == next.end) return;
-  if (!visible.empty() && visible.back().end == next.begin) {
-    visible.back().end = next.end;
-  } else {
-    visible.push_back(next);
-  }
-}
 
 // A prompt and its response in flat order, with what the engine's branches make of them.
 struct Flat {

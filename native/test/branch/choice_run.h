@@ -57,6 +57,9 @@ class Run {
       : task_(task), choice_(task_.request, small_lexicon(), 0, task_.start(), task_.max_positions) {}
   Run(const Run&) = delete;
 
+  // Called with each branch as it was when its token was sampled.
+  std::function<void(const engine::Choice&, const engine::Branch&, int32_t)> observe;
+
   // cancel_after: tokens; 0 for never.
   void go(Order order, uint32_t seed, uint32_t cancel_after = 0) {
     std::mt19937 random(seed);
@@ -73,6 +76,7 @@ class Run {
       auto& branch = *wanting[pick];
       engine::Events out;
       const auto sampled = sample(branch);
+      if (observe) observe(choice_, branch, sampled.token);
       choice_.accept(branch, sampled, out);
       last_ = {&branch, sampled.token};
       if (++accepted == cancel_after) choice_.finish(npr::FinishReason::cancelled, out);
@@ -144,12 +148,10 @@ class Run {
         told.channels.resize(told.tokens.size(), static_cast<uint8_t>(event.channel));
         told.texts.back() += event.text;
         if (event.channel == npr::Channel::content) told.content += event.text;
-        const bool scored = task_.request.logprobs >= 0 || task_.request.policy_logprobs;
-        CHECK_EQ(event.logprobs.size(), scored ? event.tokens.size() : 0);
-        for (const auto& logprob : event.logprobs) {
-          CHECK_EQ(logprob.logprob, event.forced ? 0.0f : -1.5f);
-          CHECK_EQ(logprob.policy_logprob, event.forced ? 0.0f : -1.25f);
-        }
+        CHECK_EQ(event.logprobs.size(), task_.request.logprobs >= 0 ? event.tokens.size() : 0);
+        for (const auto& logprob : event.logprobs) CHECK_EQ(logprob.logprob, event.forced ? 0.0f : -1.5f);
+        CHECK_EQ(event.policy_logprobs.size(), task_.request.policy_logprobs ? event.tokens.size() : 0);
+        for (const float logprob : event.policy_logprobs) CHECK_EQ(logprob, event.forced ? 0.0f : -1.25f);
         return;
       }
       case Event::Type::block_opened:

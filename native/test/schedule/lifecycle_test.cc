@@ -69,7 +69,7 @@ TEST(a_prompt_among_open_branches_fails_by_itself) {
   request.id = 3;
   request.max_tokens = 0;
   request.prompt_logprobs = 0;
-  CHECK_EQ(world.alone(request).prompt_bits.size(), (request.prompt.size() - 1) * 3);
+  CHECK_EQ(world.alone(request).prompt_bits.size(), (request.prompt.size() - 1) * 2);
   world.engine().check_integrity();
 }
 

@@ -1,65 +1,13 @@
 // What is cached is what would be computed: conversations are grown from answers of every kind, blocks cut short
 // included, then torn at random, so that prompts of different layouts share their first tokens.
 #include "check.h"
+#include "schedule/flat_answer.h"
 #include "schedule/world.h"
 
 using namespace npr;
 using namespace test;
 
 namespace {
-
-// The tokens of one choice in flat order, from its events.
-class FlatAnswer {
- public:
-  void take(const Event& event) {
-    auto& branch = branches_[event.branch];
-    switch (event.type) {
-      case Event::Type::delta:
-        branch.tokens.insert(branch.tokens.end(), event.tokens.begin(), event.tokens.end());
-        return;
-      case Event::Type::block_opened:
-        branch.blocks.push_back({branch.tokens.size(), {}});
-        return;
-      case Event::Type::branch_created:
-        branches_[event.parent].blocks.back().children.push_back(event.branch);
-        return;
-      default:
-        return;
-    }
-  }
-  std::vector<int32_t> tokens() const {
-    std::vector<int32_t> out;
-    if (branches_.contains(0)) append(0, out);
-    return out;
-  }
-
- private:
-  struct Block {
-    size_t fork_at;
-    std::vector<uint32_t> children;
-  };
-  struct Branch {
-    std::vector<int32_t> tokens;
-    std::vector<Block> blocks;
-  };
-
-  void append(uint32_t id, std::vector<int32_t>& out) const {
-    const Branch& branch = branches_.at(id);
-    size_t from = 0;
-    const auto own = [&](size_t to) {
-      out.insert(out.end(), branch.tokens.begin() + static_cast<ptrdiff_t>(from),
-                 branch.tokens.begin() + static_cast<ptrdiff_t>(to));
-      from = to;
-    };
-    for (const auto& block : branch.blocks) {
-      own(block.fork_at);
-      for (const uint32_t child : block.children) append(child, out);
-    }
-    own(branch.tokens.size());
-  }
-
-  std::map<uint32_t, Branch> branches_;
-};
 
 struct Answer {
   Transcript transcript;
@@ -139,7 +87,7 @@ TEST(torn_and_changed_conversations_find_only_what_is_theirs) {
       structured_hits += std::find(request.prompt.begin(), cached, first_tag + 4) != cached;
     }
     auto flat = request.prompt;
-    const auto added = answer.flat.tokens();
+    const auto added = answer.flat.flat().tokens;
     flat.insert(flat.end(), added.begin(), added.end());
     if (flat.size() < 260) histories.push_back(std::move(flat));
     if (histories.size() > 40) histories.erase(histories.begin() + random.below(20));

@@ -122,7 +122,6 @@ struct Transcript {
       for (const auto& entry : logprobs) {
         bits.push_back(static_cast<uint32_t>(entry.token));
         bits.push_back(std::bit_cast<uint32_t>(entry.logprob));
-        bits.push_back(std::bit_cast<uint32_t>(entry.policy_logprob));
         for (const auto& [token, value] : entry.top) {
           bits.push_back(static_cast<uint32_t>(token));
           bits.push_back(std::bit_cast<uint32_t>(value));
@@ -135,6 +134,7 @@ struct Transcript {
         branch.tokens.insert(branch.tokens.end(), event.tokens.begin(), event.tokens.end());
         branch.text += event.text;
         put(branch.bits, event.logprobs);
+        for (const float value : event.policy_logprobs) branch.bits.push_back(std::bit_cast<uint32_t>(value));
         return;
       }
       case Event::Type::block_opened:

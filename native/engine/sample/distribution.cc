@@ -1,0 +1,177 @@
+#include "sample/distribution.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <string>
+
+#include "error.h"
+#include "sample/penalties.h"
+#include "sample/softmax_kernels.h"
+
+namespace npr::sample {
+
+namespace {
+
+constexpr float minus_infinity = -std::numeric_limits<float>::infinity();
+
+void process(const Row& row, LogitRow& logits) {
+  logits.reset(row.logits, row.vocab);
+  penalize(row, logits);
+  for (const auto& [token, bias] : row.params->logit_bias) logits.set(token, logits[token] + bias);
+  for (const auto list : row.mask.forbidden()) {
+    for (const int32_t token : list) {
+      if (static_cast<uint32_t>(token) < row.vocab) logits.set(token, minus_infinity);
+    }
+  }
+}
+
+// The tokens that a restricting mask allows.
+void collect_allowed(const TokenMask& mask, const LogitRow& logits, std::vector<int32_t>& ids, Candidates& out) {
+  ids.clear();
+  for (const auto list : mask.allowed()) ids.insert(ids.end(), list.begin(), list.end());
+  std::sort(ids.begin(), ids.end());
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+  out.clear();
+  for (const int32_t id : ids) {
+    if (static_cast<uint32_t>(id) >= logits.vocab()) continue;
+    const float logit = logits[id];
+    out.add(id, {&logit, 1}, std::numeric_limits<float>::lowest());
+  }
+}
+
+[[noreturn]] void throw_nothing_left(const float* logits, uint32_t vocab) {
+  const auto finite = std::count_if(logits, logits + vocab, [](float x) { return std::isfinite(x); });
+  throw Error(ErrorCode::internal, "no token can be sampled: " + std::to_string(finite) + " of " +
+                                       std::to_string(vocab) + " logits are finite" +
+                                       (finite ? ", and the mask allows none of them" : ""));
+}
+
+// A logit below which top_p (of all entries) and min_p keep nothing. Entries lighter than (1 - top_p) / vocab weigh at
+// most 1 - top_p together. The margin covers rounding; the truncations themselves are exact.
+float threshold(const Params& p, LogitRow& logits, float scale) {
+  double weight = p.min_p;
+  if (p.top_p < 1.0f) {
+    const double rest = 1.0 - std::max(0.0, static_cast<double>(p.top_p));
+    weight = std::max(weight, rest * logits.sum_exp(scale) / logits.vocab());
+  }
+  const double margin = 1e-3 + 1e-6 * std::abs(static_cast<double>(logits.max()) * static_cast<double>(scale));
+  const double least = static_cast<double>(logits.max()) + (std::log(weight) - margin) / static_cast<double>(scale);
+  return static_cast<float>(std::max(least, static_cast<double>(std::numeric_limits<float>::lowest())));
+}
+
+// Of weights e and their logits: sum of e * (logit - max), in 16 lanes on every machine.
+double weighted_distances(const float* weights, const float* logits, uint32_t n, float max) {
+  constexpr uint32_t lanes = 16;
+  float sums[lanes] = {};
+  const auto term = [&](uint32_t i) { return weights[i] > 0 ? weights[i] * (logits[i] - max) : 0.0f; };
+  uint32_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    for (uint32_t l = 0; l < lanes; ++l) sums[l] += term(i + l);
+  }
+  for (uint32_t l = 0; i + l < n; ++l) sums[l] += term(i + l);
+  double total = 0;
+  for (const float sum : sums) total += static_cast<double>(sum);
+  return total;
+}
+
+}  // namespace
+
+Distribution Distribution::of(const Row& row, Scratch& scratch) {
+  process(row, scratch.processed);
+  const Params& p = *row.params;
+  LogitRow& logits = scratch.processed;
+  Candidates& candidates = scratch.candidates;
+  Distribution out(logits, candidates);
+  const bool restricted = row.mask.restricted();
+  if (restricted) collect_allowed(row.mask, logits, scratch.ids, candidates);
+  out.max_ = restricted ? candidates.max() : logits.max();
+  if (out.max_ == minus_infinity) throw_nothing_left(row.logits, row.vocab);
+
+  const float scale = out.scale_ = std::min(1.0f / p.temperature, 1e30f);
+  const bool truncated = p.top_k > 0 || p.top_p < 1.0f || p.min_p > 0.0f;
+  out.listed_ = restricted || truncated;
+  if (!out.listed_) {
+    out.total_ = logits.sum_exp(scale);
+    return out;
+  }
+  if (!restricted) logits.collect(p.top_k > 0 ? logits.bound(p.top_k) : threshold(p, logits, scale), candidates);
+  if (p.top_k > 0) candidates.keep_top_k(p.top_k);
+  candidates.weigh(out.max_, scale);
+  if (p.top_p < 1.0f) {
+    const bool all = restricted || p.top_k > 0;
+    candidates.keep_top_p(static_cast<double>(p.top_p), all ? candidates.total_weight() : logits.sum_exp(scale));
+  }
+  if (p.min_p > 0.0f) candidates.keep_weight(std::min(p.min_p, 1.0f));
+  out.total_ = candidates.total_weight();
+  return out;
+}
+
+int32_t Distribution::greedy(const Row& row, Scratch& scratch) {
+  process(row, scratch.processed);
+  if (!row.mask.restricted()) {
+    if (scratch.processed.max() == minus_infinity) throw_nothing_left(row.logits, row.vocab);
+    return scratch.processed.argmax();
+  }
+  Candidates& candidates = scratch.candidates;
+  collect_allowed(row.mask, scratch.processed, scratch.ids, candidates);
+  if (candidates.size() == 0) throw_nothing_left(row.logits, row.vocab);
+  candidates.keep_top_k(1);
+  return candidates.token(0);
+}
+
+Distribution Distribution::raw(const float* logits, uint32_t vocab, Scratch& scratch) {
+  scratch.raw.reset(logits, vocab);
+  Distribution out(scratch.raw, scratch.candidates);
+  out.max_ = scratch.raw.max();
+  if (out.max_ == minus_infinity) throw_nothing_left(logits, vocab);
+  out.total_ = scratch.raw.sum_exp(1.0f);
+  return out;
+}
+
+int32_t Distribution::pick(double uniform) const {
+  const double target = uniform * total_;
+  return listed_ ? candidates_->token(candidates_->pick(target)) : logits_->pick(scale_, target);
+}
+
+bool Distribution::holds(int32_t token) const {
+  return listed_ ? candidates_->holds(token) : std::isfinite((*logits_)[token]);
+}
+
+float Distribution::logprob(int32_t token) const {
+  return holds(token) ? log_probability((*logits_)[token], max_, scale_, total_) : minus_infinity;
+}
+
+double Distribution::differentiate(int32_t token, float coefficient, float* gradient) const {
+  // d logprob(t) / d logit(j) = scale * ([t = j] - p(j)) for the j that may come.
+  const float slope = holds(token) ? coefficient * scale_ : 0;
+  const double entropy = pass(static_cast<float>(-static_cast<double>(slope) / total_), gradient);
+  gradient[token] += slope;
+  return entropy;
+}
+
+double Distribution::pass(float factor, float* gradient) const {
+  const uint32_t vocab = logits_->vocab();
+  double distances = 0;
+  if (listed_) {
+    if (gradient) std::fill_n(gradient, vocab, 0.0f);
+    for (size_t i = 0; i < candidates_->size(); ++i) {
+      const float weight = candidates_->weight(i), logit = candidates_->logit(i);
+      distances += static_cast<double>(weighted_distances(&weight, &logit, 1, max_));
+      if (gradient) gradient[candidates_->token(i)] = factor * weight;
+    }
+  } else {
+    float weights[group_entries];
+    for (uint32_t begin = 0; begin < vocab; begin += group_entries) {
+      const auto logits = logits_->group(begin);
+      const auto n = static_cast<uint32_t>(logits.size());
+      kernels().exp(logits.data(), n, max_, scale_, weights);
+      distances += weighted_distances(weights, logits.data(), n, max_);
+      if (!gradient) continue;
+      for (uint32_t i = 0; i < n; ++i) gradient[begin + i] = factor * weights[i];
+    }
+  }
+  return std::log(total_) - static_cast<double>(scale_) * distances / total_;
+}
+
+}  // namespace npr::sample
