@@ -80,6 +80,11 @@ class CpuBackend : public Backend {
     if (weights_ == WeightFormat::int8) return std::make_unique<Int8Matrix>(parts, k, kernels_, threads_);
     return std::make_unique<Bf16Matrix>(parts, k, kernels_, threads_);
   }
+  void update(Matrix& matrix, std::span<const HostRows> parts) override {
+    if (weights_ == WeightFormat::int8)
+      throw Error(ErrorCode::invalid_request, "weights: expected bf16 to be trained, found int8");
+    static_cast<Bf16Matrix&>(matrix).fill(parts, kernels_, threads_);
+  }
   float* floats(size_t count) override {
     return arrays_.emplace_back(count * sizeof(float), "working memory").as<float>();
   }
