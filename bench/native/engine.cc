@@ -1,11 +1,15 @@
 // The engine's own speed, without Node: one JSON object a line on standard output.
 //   engine_bench random DIR [--shape SHAPE]       writes a random checkpoint: qwen3-0.6b (1.2 GB) or tiny (10 MB)
+//   engine_bench startup DIR [options]            a model's way from its files into memory, beside reading them
 //   engine_bench speed DIR [options]              prefill and decode, each round beside the limits measured in it
 //   engine_bench load DIR --prompt IDS [options]  callers that ask for the same again and again
-// Options: --threads N  --isa avx512|avx2|plain  --weights bf16|int8 (speed: or both, in turns)  --rounds N
+// Options: --threads N  --isa avx512|avx2|plain  --weights bf16|int8 (startup, speed: or both, in turns)  --rounds N
 //          --tokens N  --trunk N  --branches N,N,..  --callers N  --seconds S
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
+#include <filesystem>
+#include <fstream>
 #include <iostream>
 #include <map>
 #include <memory>
@@ -17,6 +21,9 @@
 #include "common/machine_limits.h"
 #include "common/model_cost.h"
 #include "common/options.h"
+#include "common/peak_memory.h"
+#include "model/checkpoint.h"
+#include "model/model.h"
 #include "model/random_checkpoint.h"
 #include "model/tensors.h"
 
@@ -51,6 +58,47 @@ void print_figure(const char* type, compute::WeightFormat weights, uint32_t roun
       type, name(weights), round, branches, tokens / seconds, tokens / limit, step_cost.bytes * steps / seconds,
       step_cost.flops * steps / seconds);
   std::fflush(stdout);
+}
+
+using Clock = std::chrono::steady_clock;
+
+double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+// Bytes of the directory's weights, read once from begin to end by one thread.
+uint64_t read_weights(const std::filesystem::path& directory) {
+  uint64_t bytes = 0;
+  std::vector<char> buffer(4 << 20);
+  for (const auto& entry : std::filesystem::directory_iterator(directory)) {
+    if (entry.path().extension() != ".safetensors") continue;
+    std::ifstream file(entry.path(), std::ios::binary);
+    while (file.read(buffer.data(), static_cast<std::streamsize>(buffer.size())) || file.gcount())
+      bytes += static_cast<uint64_t>(file.gcount());
+  }
+  return bytes;
+}
+
+void startup(const char* directory, const Options& options) {
+  constexpr uint32_t rows = 16;
+  auto cpu = options.cpu();
+  for (uint32_t round = 0; round < options.count("--rounds"); ++round) {
+    for (const auto weights : options.weights()) {
+      cpu.weights = weights;
+      auto start = Clock::now();
+      const uint64_t bytes = read_weights(directory);
+      const double read = since(start);
+      reset_peak_resident();
+      start = Clock::now();
+      const model::Checkpoint checkpoint(directory);
+      const uint64_t kv_bytes = model::Model::min_slots * checkpoint.config().kv_shape().slot_bytes();
+      const model::Model model(checkpoint, compute::make_cpu_backend(cpu), kv_bytes, rows);
+      std::printf(
+          "{\"type\": \"startup\", \"weights\": \"%s\", \"round\": %u, \"seconds\": %.6g, \"file_bytes\": %llu, "
+          "\"read_seconds\": %.6g, \"peak_resident_bytes\": %llu}\n",
+          name(weights), round, since(start), static_cast<unsigned long long>(bytes), read,
+          static_cast<unsigned long long>(peak_resident()));
+      std::fflush(stdout);
+    }
+  }
 }
 
 // Limits and figures alternate, so that whatever else the machine does in a round weighs on both.
@@ -119,12 +167,14 @@ int main(int argc, char** argv) {
     const std::string command = argc >= 3 ? argv[1] : "";
     if (command == "random") {
       model::write_random_checkpoint(argv[2], shape(Options(argc, argv, 3, defaults)), 1);
+    } else if (command == "startup") {
+      startup(argv[2], Options(argc, argv, 3, defaults));
     } else if (command == "speed") {
       speed(argv[2], Options(argc, argv, 3, defaults));
     } else if (command == "load") {
       load(argv[2], Options(argc, argv, 3, defaults));
     } else {
-      std::cerr << "usage: engine_bench random|speed|load DIR [--option value]...\n";
+      std::cerr << "usage: engine_bench random|startup|speed|load DIR [--option value]...\n";
       return 2;
     }
   } catch (const std::exception& error) {

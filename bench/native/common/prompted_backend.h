@@ -30,6 +30,7 @@ class PromptedBackend : public compute::Backend {
   std::unique_ptr<Matrix> pack(std::span<const compute::HostRows> parts, uint32_t k) override {
     return inner_->pack(parts, k);
   }
+  void update(Matrix& matrix, std::span<const compute::HostRows> parts) override { inner_->update(matrix, parts); }
   float* floats(size_t count) override { return inner_->floats(count); }
   bf16* bf16s(size_t count) override { return inner_->bf16s(count); }
   void upload(float* device, std::span<const float> host) override { inner_->upload(device, host); }

@@ -83,7 +83,11 @@ class Backend {
   virtual std::string description() const = 0;  // "cpu avx512_bf16, 2 threads"
 
   // --- memory ---
+  // Throws Error(invalid_checkpoint) where a value is NaN, infinite, or so large that it is infinite as bf16.
   virtual std::unique_ptr<Matrix> pack(std::span<const HostRows> parts, uint32_t k) = 0;
+  // New contents for a packed matrix, in place, with the bits of a fresh one. Throws as pack() does, and leaves the
+  // contents undefined then; Error(invalid_request) where the matrix is int8: training needs bf16 weights.
+  virtual void update(Matrix& matrix, std::span<const HostRows> parts) = 0;
   // Device arrays, freed with the backend. Contents start as zero.
   virtual float* floats(size_t count) = 0;
   virtual bf16* bf16s(size_t count) = 0;

@@ -8,7 +8,6 @@
 
 #include "compute/convert.h"
 #include "error.h"
-#include "model/safetensors_writer.h"
 #include "model/tensors.h"
 
 namespace npr::model {
@@ -31,7 +30,7 @@ void fill(uint64_t seed, uint64_t first, float centre, float spread, std::span<u
   }
 }
 
-void write_tensor(const TensorSpec& tensor, uint64_t seed, SafetensorsWriter& writer) {
+void write_tensor(const TensorSpec& tensor, uint64_t seed, CheckpointWriter& writer) {
   const bool norm = tensor.shape.size() == 1;
   const float centre = norm ? 1.0f : 0.0f;
   // A uniform number in +-s has variance s^2 / 3.
@@ -80,27 +79,6 @@ std::string config_json(const Config& config) {
   return out + "}\n";
 }
 
-// Groups tensors, in order, into files of about `shard_bytes`; one file where that is 0.
-std::vector<std::vector<TensorSpec>> shards_of(const std::vector<TensorSpec>& tensors, uint64_t shard_bytes) {
-  std::vector<std::vector<TensorSpec>> shards(1);
-  uint64_t bytes = 0;
-  for (const TensorSpec& tensor : tensors) {
-    if (shard_bytes && bytes >= shard_bytes) {
-      shards.emplace_back();
-      bytes = 0;
-    }
-    shards.back().push_back(tensor);
-    bytes += 2 * tensor.numbers();
-  }
-  return shards;
-}
-
-std::string shard_name(size_t shard, size_t count) {
-  char name[64];
-  std::snprintf(name, sizeof name, "model-%05zu-of-%05zu.safetensors", shard + 1, count);
-  return name;
-}
-
 }  // namespace
 
 Config qwen3_600m() {
@@ -139,20 +117,11 @@ void write_random_checkpoint(const std::filesystem::path& directory, const Confi
   std::error_code failed;
   std::filesystem::create_directories(directory, failed);
   write_text(directory / "config.json", config_json(config));
-  const auto shards = shards_of(model_tensors(config), shard_bytes);
-  std::string map;
+  const auto tensors = model_tensors(config);
+  CheckpointWriter writer(directory, tensors, shard_bytes);
   uint64_t stream = 0;
-  for (size_t i = 0; i < shards.size(); ++i) {
-    const std::string name = shard_bytes ? shard_name(i, shards.size()) : "model.safetensors";
-    SafetensorsWriter writer(directory / name, shards[i]);
-    for (const TensorSpec& tensor : shards[i]) {
-      write_tensor(tensor, random_bits(seed, stream++), writer);
-      map += (map.empty() ? "\"" : ",\n\"") + tensor.name + "\": \"" + name + "\"";
-    }
-    writer.finish();
-  }
-  if (shard_bytes)
-    write_text(directory / "model.safetensors.index.json", "{\"metadata\": {}, \"weight_map\": {\n" + map + "\n}}\n");
+  for (const TensorSpec& tensor : tensors) write_tensor(tensor, random_bits(seed, stream++), writer);
+  writer.finish();
 }
 
 }  // namespace npr::model

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 
+#include "model/checkpoint_writer.h"
 #include "model/config.h"
 
 namespace npr::model {
@@ -13,10 +14,10 @@ Config qwen3_600m();
 Config qwen3_tiny();
 
 // Writes config.json and bf16 weights into `directory`, new or empty: matrices uniform with variance 1 / columns, so
-// that activations keep their scale, norms uniform in [0.9, 1.1]. Equal arguments give equal files. With `shard_bytes`,
-// shards of about that size and an index; a tensor is never split. About a second and a half per gigabyte beside the
+// that activations keep their scale, norms uniform in [0.9, 1.1]. Equal arguments give equal files. Shards of
+// up to `shard_bytes` where the whole is larger. About a second and a half per gigabyte beside the
 // disk's own time. Throws Error(invalid_request) where it can't be written.
 void write_random_checkpoint(const std::filesystem::path& directory, const Config& config, uint64_t seed,
-                             uint64_t shard_bytes = 0);
+                             uint64_t shard_bytes = usual_shard_bytes);
 
 }  // namespace npr::model

@@ -40,13 +40,15 @@ class HeaderReader {
   explicit HeaderReader(const MappedFile& file)
       : file_(file), text_(header_text(file)), data_(file.bytes().subspan(8 + text_.size())) {}
 
-  std::vector<Tensor> read() const {
+  // Fills `metadata`, too.
+  std::vector<Tensor> read(std::map<std::string, std::string>& metadata) const {
     const Json header = Json::parse(text_, file_.path().string() + ": header");
     if (!header.is(Json::Kind::object)) fail(file_.path(), "header: expected an object, found " + header.describe());
     std::vector<Tensor> tensors;
     for (const auto& [name, entry] : header.members()) {
       if (name == "__metadata__") {
         if (!entry.is(Json::Kind::object)) fail_at(name, "an object", entry.describe());
+        for (const auto& [key, value] : entry.members()) metadata[key] = value.string();
       } else {
         tensors.push_back(tensor(name, entry));
       }
@@ -137,6 +139,6 @@ std::string shape_text(const std::vector<uint64_t>& shape) {
 }
 
 SafetensorsFile::SafetensorsFile(const std::filesystem::path& path)
-    : file_(path), tensors_(HeaderReader(file_).read()) {}
+    : file_(path), tensors_(HeaderReader(file_).read(metadata_)) {}
 
 }  // namespace npr::model

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <span>
 #include <string>
 #include <vector>
@@ -32,11 +33,14 @@ class SafetensorsFile {
 
   const std::filesystem::path& path() const { return file_.path(); }
   const std::vector<Tensor>& tensors() const { return tensors_; }  // in the order of their bytes
+  // The strings of the header's __metadata__.
+  const std::map<std::string, std::string>& metadata() const { return metadata_; }
   // Gives the memory of a tensor's bytes back; reading them again reads the file again.
   void release(const Tensor& tensor) const { file_.release(tensor.bytes); }
 
  private:
   MappedFile file_;
+  std::map<std::string, std::string> metadata_;
   std::vector<Tensor> tensors_;
 };
 

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "compute/convert.h"
+#include "error.h"
 #include "model/tensors.h"
 
 namespace npr::model {
@@ -42,7 +43,6 @@ class Loader {
     std::vector<std::vector<std::byte>> copies;
     for (const std::string& name : names) {
       const Tensor& tensor = checkpoint_.tensor(name);
-      checkpoint_.require_finite(tensor);
       const void* data = tensor.bytes.data();
       // A header of odd length leaves every tensor of its file unaligned.
       if (reinterpret_cast<uintptr_t>(data) % (tensor.dtype == "F32" ? 4 : 2)) {
@@ -51,7 +51,7 @@ class Loader {
       parts.push_back({data, dtype_of(tensor), static_cast<uint32_t>(tensor.shape[0])});
     }
     const uint64_t columns = checkpoint_.tensor(*names.begin()).shape[1];
-    auto packed = backend_.pack(parts, static_cast<uint32_t>(columns));
+    auto packed = pack(parts, static_cast<uint32_t>(columns), names);
     for (const std::string& name : names) done(checkpoint_.tensor(name));
     return packed;
   }
@@ -67,6 +67,17 @@ class Loader {
   }
 
  private:
+  std::unique_ptr<compute::Matrix> pack(std::span<const compute::HostRows> parts, uint32_t columns,
+                                        std::initializer_list<std::string> names) {
+    try {
+      return backend_.pack(parts, columns);
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::invalid_checkpoint) throw;
+      // The backend meets what is not finite on its way, but can't name it.
+      for (const std::string& name : names) checkpoint_.require_finite(checkpoint_.tensor(name));
+      throw;
+    }
+  }
   void done(const Tensor& tensor) {
     checkpoint_.release(tensor);
     done_ += tensor.bytes.size();

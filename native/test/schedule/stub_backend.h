@@ -26,6 +26,7 @@ class StubBackend : public npr::compute::Backend {
     for (const auto& part : parts) n += part.n;
     return std::make_unique<Shape>(n, k);
   }
+  void update(Matrix&, std::span<const npr::compute::HostRows>) override { on_call(); }
   float* floats(size_t count) override { return floats_.emplace_back(count).data(); }
   bf16* bf16s(size_t count) override { return bf16s_.emplace_back(count).data(); }
   std::shared_ptr<void> allocate(size_t bytes) override {

@@ -80,6 +80,10 @@ class CpuBackend : public Backend {
     if (weights_ == WeightFormat::int8) return std::make_unique<Int8Matrix>(parts, k, kernels_, threads_);
     return std::make_unique<Bf16Matrix>(parts, k, kernels_, threads_);
   }
+  void update(Matrix& matrix, std::span<const HostRows> parts) override {
+    require_trainable();
+    static_cast<Bf16Matrix&>(matrix).fill(parts, kernels_, threads_);
+  }
   float* floats(size_t count) override {
     return arrays_.emplace_back(count * sizeof(float), "working memory").as<float>();
   }
@@ -131,9 +135,7 @@ class CpuBackend : public Backend {
   std::span<const float> host(const float* device, size_t count) override { return {device, count}; }
 
   Backward& backward() override {
-    if (weights_ != WeightFormat::bf16) {
-      throw Error(ErrorCode::invalid_request, "weights of int8 can't be trained; expected the model loaded as bf16");
-    }
+    require_trainable();
     ensure(attention_.has_value(), "the KV pool is set up before training");
     if (!backward_) backward_.emplace(kernels_, threads_, linear_, pool_, q_heads_, batch_);
     return *backward_;
@@ -144,6 +146,11 @@ class CpuBackend : public Backend {
   }
 
  private:
+  void require_trainable() const {
+    if (weights_ != WeightFormat::bf16)
+      throw Error(ErrorCode::invalid_request, "weights of int8 can't be trained; expected the model loaded as bf16");
+  }
+
   // task(row) for every row, on all threads where the rows' elements are worth it.
   template <class Task>
   void each_row(uint32_t rows, size_t elements, const Task& task) {

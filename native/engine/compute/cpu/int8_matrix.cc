@@ -1,6 +1,8 @@
 #include "compute/cpu/int8_matrix.h"
 
 #include <algorithm>
+#include <atomic>
+#include <bit>
 #include <cmath>
 #include <vector>
 
@@ -30,12 +32,15 @@ Int8Matrix::Int8Matrix(std::span<const HostRows> parts, uint32_t k, const Kernel
       bias_(kernels.int8_bias),
       scales_(size_t{n()} * sizeof(float), "weights") {
   std::vector<std::vector<float>> rows(pool.size(), std::vector<float>(k));
+  std::atomic<bool> finite{true};
   pool.run(panels(), [&](uint32_t panel, uint32_t thread) {
     const std::span<float> weights(rows[thread]);
     for (uint32_t row = panel * panel_columns; row < std::min((panel + 1) * panel_columns, n()); ++row) {
       widen(host_row(parts, row, k), weights);
-      float max = 0;
-      for (const float w : weights) max = std::max(max, std::abs(w));
+      int32_t bits = 0;  // of the largest magnitude; a NaN's are the largest of all
+      for (const float w : weights) bits = std::max(bits, std::bit_cast<int32_t>(std::abs(w)));
+      if (bits >= 0x7f7f8000) finite.store(false, std::memory_order_relaxed);
+      auto max = std::bit_cast<float>(bits);
       if (max < 0x1p-100f) max = 0;  // as good as zeros, and 127 / max might overflow
       const float inverse = max > 0 ? 127 / max : 0;
       scales_.as<float>()[row] = max / 127;
@@ -45,6 +50,7 @@ Int8Matrix::Int8Matrix(std::span<const HostRows> parts, uint32_t k, const Kernel
       }
     }
   });
+  require_finite(finite);
 }
 
 void Int8Matrix::unpack_row(uint32_t row, float* out) const {

@@ -22,6 +22,10 @@ PackedMatrix::PackedMatrix(std::span<const HostRows> parts, uint32_t k, const Li
   data_ = Pages(panels() * panel_bytes_, "weights");
 }
 
+void PackedMatrix::require_finite(bool finite) {
+  if (!finite) throw Error(ErrorCode::invalid_checkpoint, "expected finite weights, found NaN or infinity");
+}
+
 HostRow host_row(std::span<const HostRows> parts, uint32_t row, uint32_t k) {
   size_t part = 0;
   while (row >= parts[part].n) row -= parts[part++].n;

@@ -36,6 +36,8 @@ class PackedMatrix : public Matrix {
   // Error(out_of_memory).
   PackedMatrix(std::span<const HostRows> parts, uint32_t k, const LinearKernels& kernels, uint32_t element_bytes);
 
+  // Throws Error(invalid_checkpoint) where it was found that not every weight is finite as bf16.
+  static void require_finite(bool finite);
   // Where element i of a row lies, in elements from the matrix's begin.
   size_t index(uint32_t row, uint32_t i) const {
     const uint32_t depth = kernels_.depth;

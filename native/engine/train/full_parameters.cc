@@ -1,0 +1,57 @@
+#include "train/full_parameters.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "compute/convert.h"
+
+namespace npr::train {
+namespace {
+
+// In the order of the parameters, which is not quite a checkpoint's.
+std::vector<model::TensorSpec> tensors_of(model::Model& model) {
+  std::vector<model::TensorSpec> out;
+  for (const auto& parameter : model::parameters(model)) {
+    for (const auto& part : parameter.parts) {
+      out.push_back({part.name, {part.rows}});
+      if (parameter.matrix) out.back().shape.push_back(parameter.columns);
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+FullParameters::FullParameters(model::Model& model) : ParameterStore(model, tensors_of(model)) {
+  size_t begin = 0;
+  for (uint32_t index = 0; index < parameters(); ++index) {
+    const model::Parameter& parameter = parameters_[index];
+    ranges_.push_back({begin, begin + parameter.size()});
+    float* masters = arrays_.masters().data() + begin;
+    if (parameter.matrix) {
+      std::vector<int32_t> rows(parameter.rows);
+      std::iota(rows.begin(), rows.end(), 0);
+      backend_.embed(rows, *parameter.matrix, masters);
+    } else {
+      const auto values = backend_.host(parameter.vector, parameter.rows);
+      std::copy(values.begin(), values.end(), masters);
+      apply(index);
+    }
+    begin = ranges_.back().end;
+  }
+}
+
+void FullParameters::apply(uint32_t index) {
+  const model::Parameter& parameter = parameters_[index];
+  const auto masters = arrays_.masters().subspan(ranges_[index].begin, parameter.size());
+  if (parameter.matrix) {
+    const compute::HostRows rows{masters.data(), compute::DType::f32, parameter.rows};
+    return backend_.update(*parameter.matrix, {&rows, 1});
+  }
+  std::vector<float> rounded(masters.size());
+  std::transform(masters.begin(), masters.end(), rounded.begin(),
+                 [](float x) { return compute::to_float(compute::to_bf16(x)); });
+  backend_.upload(parameter.vector, rounded);
+}
+
+}  // namespace npr::train

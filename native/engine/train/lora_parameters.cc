@@ -1,0 +1,218 @@
+#include "train/lora_parameters.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <set>
+
+#include "compute/backward.h"
+#include "compute/convert.h"
+#include "error.h"
+#include "sample/philox.h"
+
+namespace npr::train {
+namespace {
+
+struct Named {
+  LoraTarget target;
+  const char *name, *tensor;
+};
+constexpr Named names[] = {{LoraTarget::q, "q", "self_attn.q_proj"},   {LoraTarget::k, "k", "self_attn.k_proj"},
+                           {LoraTarget::v, "v", "self_attn.v_proj"},   {LoraTarget::o, "o", "self_attn.o_proj"},
+                           {LoraTarget::gate, "gate", "mlp.gate_proj"}, {LoraTarget::up, "up", "mlp.up_proj"},
+                           {LoraTarget::down, "down", "mlp.down_proj"}};
+
+bool is_target(const LoraOptions& options, const std::string& tensor) {
+  return std::any_of(std::begin(names), std::end(names), [&](const Named& named) {
+    return tensor.ends_with(std::string(".") + named.tensor + ".weight") &&
+           std::find(options.targets.begin(), options.targets.end(), named.target) != options.targets.end();
+  });
+}
+
+[[noreturn]] void refuse(const std::string& what) { throw Error(ErrorCode::invalid_request, "lora: " + what); }
+
+void require_valid(const LoraOptions& options, const model::Parameter& parameter, const model::Parameter::Part& part) {
+  const uint32_t most = std::min(part.rows, parameter.columns);
+  if (options.rank < 1 || options.rank > most)
+    refuse("rank: expected 1 to " + std::to_string(most) + ", the smaller side of " + part.name + ", found " +
+           std::to_string(options.rank));
+}
+
+void require_valid(const LoraOptions& options) {
+  if (!std::isfinite(options.alpha) || options.alpha <= 0)
+    refuse("alpha: expected a number above 0, found " + std::to_string(options.alpha));
+  if (options.targets.empty()) refuse("targets: expected at least one of q, k, v, o, gate, up, down, found none");
+  if (std::set(options.targets.begin(), options.targets.end()).size() != options.targets.size())
+    refuse("targets: expected each once");
+}
+
+// A and B of every target, in the order of the parameters.
+std::vector<model::TensorSpec> tensors_of(model::Model& model, const LoraOptions& options) {
+  require_valid(options);
+  std::vector<model::TensorSpec> out;
+  for (const auto& parameter : model::parameters(model)) {
+    for (const auto& part : parameter.parts) {
+      if (!is_target(options, part.name)) continue;
+      require_valid(options, parameter, part);
+      const std::string stem = part.name.substr(0, part.name.size() - std::string("weight").size());
+      out.push_back({stem + "lora_A.weight", {options.rank, parameter.columns}});
+      out.push_back({stem + "lora_B.weight", {part.rows, options.rank}});
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+LoraParameters::LoraParameters(model::Model& model, const LoraOptions& options)
+    : ParameterStore(model, tensors_of(model, options)), options_(options) {
+  const auto tensors = arrays_.tensors();
+  uint32_t next = 0;
+  for (uint32_t index = 0; index < parameters(); ++index) {
+    const model::Parameter& parameter = parameters_[index];
+    Adapted adapted{index, {}, {}};
+    uint32_t row = 0;
+    for (const auto& part : parameter.parts) {
+      if (is_target(options, part.name)) {
+        adapted.targets.push_back({row, part.rows, tensors[next].begin, tensors[next + 1].begin});
+        initialise(adapted.targets.back(), parameter.columns, next);
+        next += 2;
+      }
+      row += part.rows;
+    }
+    if (adapted.targets.empty()) continue;
+    scratch_bytes_ = std::max(scratch_bytes_, parameter.size() * sizeof(float));
+    adapted_.push_back(std::move(adapted));
+  }
+  for (Adapted& adapted : adapted_) freeze(adapted);
+}
+
+void LoraParameters::initialise(const Target& target, uint32_t columns, uint32_t stream) {
+  const float bound = 1 / std::sqrt(static_cast<float>(columns));
+  float* a = arrays_.masters().data() + target.a;
+  const std::array<uint32_t, 2> key{static_cast<uint32_t>(options_.seed), static_cast<uint32_t>(options_.seed >> 32)};
+  for (size_t i = 0; i < size_t{options_.rank} * columns; ++i) {
+    const auto words = sample::philox({static_cast<uint32_t>(i / 4), stream, 0, 0}, key);
+    a[i] = bound * (static_cast<float>(words[i % 4] >> 8) * 0x1p-23f - 1.0f);
+  }
+}
+
+void LoraParameters::freeze(Adapted& adapted) {
+  const model::Parameter& parameter = parameters_[adapted.parameter];
+  Scratch& wide = take_scratch(adapted);
+  std::vector<int32_t> rows(parameter.rows);
+  std::iota(rows.begin(), rows.end(), 0);
+  backend_.embed(rows, *parameter.matrix, wide.floats());
+  adapted.base.resize(parameter.size());
+  std::transform(wide.floats(), wide.floats() + parameter.size(), adapted.base.begin(), compute::to_bf16);
+  wide.user = nullptr;
+}
+
+const LoraParameters::Adapted* LoraParameters::find(uint32_t parameter) const {
+  const auto at = std::lower_bound(adapted_.begin(), adapted_.end(), parameter,
+                                   [](const Adapted& adapted, uint32_t index) { return adapted.parameter < index; });
+  return at != adapted_.end() && at->parameter == parameter ? &*at : nullptr;
+}
+
+LoraParameters::Scratch& LoraParameters::scratch(const Adapted* user) {
+  const auto found =
+      std::find_if(scratch_.begin(), scratch_.end(), [&](const Scratch& each) { return each.user == user; });
+  if (found != scratch_.end()) return *found;
+  ensure(!user, "a gradient that was asked for");
+  return scratch_.emplace_back(Scratch{backend_.allocate(scratch_bytes_)});
+}
+
+LoraParameters::Scratch& LoraParameters::take_scratch(const Adapted& user) {
+  Scratch& taken = scratch(nullptr);
+  taken.user = &user;
+  return taken;
+}
+
+float* LoraParameters::array(uint32_t parameter) {
+  const Adapted* adapted = find(parameter);
+  if (!adapted) return nullptr;
+  for (const Scratch& each : scratch_) {
+    if (each.user == adapted) return each.floats();
+  }
+  float* gradient = take_scratch(*adapted).floats();
+  backend_.backward().zero(gradient, parameters_[parameter].size());
+  return gradient;
+}
+
+void LoraParameters::done(uint32_t parameter) {
+  const Adapted* adapted = find(parameter);
+  if (!adapted) return;
+  Scratch& gradient = scratch(adapted);
+  float* sums = arrays_.gradients().data();
+  for (const Target& target : adapted->targets) {
+    project(backend_, factors(*adapted, target),
+            gradient.floats() + size_t{target.first_row} * parameters_[parameter].columns, sums + target.a,
+            sums + target.b);
+  }
+  gradient.user = nullptr;
+}
+
+ParameterStore::Range LoraParameters::trained(uint32_t index) const {
+  const Adapted* adapted = find(index);
+  if (!adapted) return {};
+  const Target &first = adapted->targets.front(), &last = adapted->targets.back();
+  return {first.a, last.b + size_t{last.rows} * options_.rank};
+}
+
+void LoraParameters::apply(uint32_t index) {
+  const Adapted* adapted = find(index);
+  ensure(adapted, "a parameter that holds a target");
+  const model::Parameter& parameter = parameters_[index];
+  Scratch& merged = take_scratch(*adapted);
+  std::vector<compute::HostRows> parts;
+  uint32_t row = 0;
+  const auto frozen_until = [&](uint32_t end) {
+    if (row < end)
+      parts.push_back({adapted->base.data() + size_t{row} * parameter.columns, compute::DType::bf16, end - row});
+  };
+  for (const Target& target : adapted->targets) {
+    frozen_until(target.first_row);
+    const size_t begin = size_t{target.first_row} * parameter.columns;
+    merge(backend_, factors(*adapted, target), adapted->base.data() + begin, merged.floats() + begin);
+    parts.push_back({merged.floats() + begin, compute::DType::f32, target.rows});
+    row = target.first_row + target.rows;
+  }
+  frozen_until(parameter.rows);
+  merged.user = nullptr;
+  backend_.update(*parameter.matrix, parts);
+}
+
+LowRank LoraParameters::factors(const Adapted& adapted, const Target& target) const {
+  const float* masters = arrays_.masters().data();
+  return {target.rows,
+          parameters_[adapted.parameter].columns,
+          options_.rank,
+          static_cast<float>(options_.alpha / options_.rank),
+          masters + target.a,
+          masters + target.b};
+}
+
+std::vector<ParameterStore::Frozen> LoraParameters::frozen() {
+  std::vector<Frozen> out;
+  for (Adapted& adapted : adapted_) {
+    const model::Parameter& parameter = parameters_[adapted.parameter];
+    size_t begin = 0;
+    for (const auto& part : parameter.parts) {
+      const size_t size = size_t{part.rows} * parameter.columns;
+      out.push_back({{part.name, {part.rows, parameter.columns}}, std::span(adapted.base).subspan(begin, size)});
+      begin += size;
+    }
+  }
+  return out;
+}
+
+std::string LoraParameters::description() const {
+  std::string out = "lora of rank " + std::to_string(options_.rank) + ", alpha " + std::to_string(options_.alpha) + ":";
+  for (const Named& named : names) {
+    if (std::find(options_.targets.begin(), options_.targets.end(), named.target) != options_.targets.end())
+      out += std::string(" ") + named.name;
+  }
+  return out;
+}
+
+}  // namespace npr::train

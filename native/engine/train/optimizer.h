@@ -1,0 +1,47 @@
+// One optimizer step: norm, clip, AdamW, and the engine's weights made anew.
+#pragma once
+#include <cstdint>
+
+#include "train/adamw.h"
+#include "train/parameter_store.h"
+
+namespace npr::train {
+
+struct OptimizerOptions {
+  AdamWOptions adamw;
+  double clip_norm = 1;  // of all gradients together; 0: no clipping
+};
+
+struct StepReport {
+  double gradient_norm;  // of all trained numbers, before clipping
+  bool applied;          // false: the norm is not finite, and nothing but the gradients changed
+};
+
+// Bits depend neither on the thread count nor on the instruction set. Thread safety: one thread at a time; it uses the
+// backend's threads inside step().
+class Optimizer {
+ public:
+  // Backend and store must outlive it. Throws Error(invalid_request) where an option makes no sense.
+  Optimizer(compute::Backend& backend, ParameterStore& store, const OptimizerOptions& options);
+
+  const OptimizerOptions& options() const { return options_; }
+  uint64_t steps() const { return steps_; }  // applied so far
+  void set_steps(uint64_t steps) { steps_ = steps; }
+
+  // Takes the gradients that the store collected, and clears them. Clips as torch.nn.utils.clip_grad_norm_ does: by
+  // clip_norm / (norm + 1e-6) where that is below 1. Throws Error(invalid_request) where the learning rate is negative or
+  // not finite, Error(invalid_checkpoint) where it makes weights that are not finite.
+  StepReport step(double learning_rate);
+  // Clears the gradients.
+  void discard();
+
+ private:
+  double gradient_norm() const;
+
+  compute::Backend& backend_;
+  ParameterStore& store_;
+  const OptimizerOptions options_;
+  uint64_t steps_ = 0;
+};
+
+}  // namespace npr::train

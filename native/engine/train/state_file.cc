@@ -1,0 +1,132 @@
+#include "train/state_file.h"
+
+#include <charconv>
+#include <cstring>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "error.h"
+#include "model/safetensors.h"
+#include "model/safetensors_writer.h"
+
+namespace npr::train {
+namespace {
+
+constexpr const char* format = "npr-serve training state 1";
+
+// A tensor of the file, and the memory that it is written from and read into.
+struct Stored {
+  model::StoredTensor tensor;
+  std::byte* data;
+};
+
+std::vector<Stored> contents(ParameterStore& store) {
+  const TrainedArrays& arrays = store.arrays();
+  std::vector<Stored> out;
+  const auto add = [&](const char* prefix, std::span<float> array) {
+    for (const auto& each : arrays.tensors()) {
+      out.push_back({{prefix + each.spec.name, model::StoredTensor::Type::f32, each.spec.shape},
+                     reinterpret_cast<std::byte*>(array.data() + each.begin)});
+    }
+  };
+  add("master.", arrays.masters());
+  add("exp_avg.", arrays.first_moments());
+  add("exp_avg_sq.", arrays.second_moments());
+  for (const auto& each : store.frozen()) {
+    out.push_back({{"frozen." + each.spec.name, model::StoredTensor::Type::bf16, each.spec.shape},
+                   reinterpret_cast<std::byte*>(each.values.data())});
+  }
+  return out;
+}
+
+// So that it reads back as the same number.
+std::string text(double number) {
+  char digits[32];
+  return {digits, std::to_chars(digits, digits + sizeof digits, number).ptr};
+}
+
+std::map<std::string, std::string> options_of(const ParameterStore& store, const Optimizer& optimizer) {
+  const OptimizerOptions& options = optimizer.options();
+  return {{"format", format},
+          {"trained", store.description()},
+          {"beta1", text(options.adamw.beta1)},
+          {"beta2", text(options.adamw.beta2)},
+          {"epsilon", text(options.adamw.epsilon)},
+          {"weight_decay", text(options.adamw.weight_decay)},
+          {"clip_norm", text(options.clip_norm)}};
+}
+
+[[noreturn]] void refuse(const std::filesystem::path& path, const std::string& what, const std::string& expected,
+                         const std::string& found) {
+  throw Error(ErrorCode::invalid_request, path.string() + ": " + what + ": expected " + expected + ", found " + found);
+}
+
+uint64_t steps_of(const model::SafetensorsFile& file) {
+  const auto found = file.metadata().find("steps");
+  const std::string text = found == file.metadata().end() ? "" : found->second;
+  uint64_t steps = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), steps);
+  if (error != std::errc() || end != text.data() + text.size())
+    refuse(file.path(), "steps", "a whole number", "\"" + text + "\"");
+  return steps;
+}
+
+// The file's tensors in the order of `wanted`.
+std::vector<const model::Tensor*> match(const model::SafetensorsFile& file, const std::vector<Stored>& wanted) {
+  std::map<std::string, const model::Tensor*> found;
+  for (const model::Tensor& tensor : file.tensors()) found[tensor.name] = &tensor;
+  std::vector<const model::Tensor*> out;
+  for (const Stored& stored : wanted) {
+    const auto& [name, type, shape] = stored.tensor;
+    const std::string expected =
+        (type == model::StoredTensor::Type::f32 ? "F32 " : "BF16 ") + model::shape_text(shape);
+    const auto at = found.find(name);
+    if (at == found.end()) refuse(file.path(), name, expected, "none");
+    const std::string actual = at->second->dtype + " " + model::shape_text(at->second->shape);
+    if (actual != expected) refuse(file.path(), name, expected, actual);
+    out.push_back(at->second);
+    found.erase(at);
+  }
+  if (!found.empty()) refuse(file.path(), found.begin()->first, "no such tensor in this model", "one");
+  return out;
+}
+
+}  // namespace
+
+void save_state(const std::filesystem::path& path, ParameterStore& store, const Optimizer& optimizer) {
+  auto metadata = options_of(store, optimizer);
+  metadata["steps"] = std::to_string(optimizer.steps());
+  const std::vector<Stored> all = contents(store);
+  std::vector<model::StoredTensor> tensors;
+  for (const Stored& stored : all) tensors.push_back(stored.tensor);
+  model::SafetensorsWriter writer(path, tensors, metadata);
+  for (const Stored& stored : all) writer.append(std::span<const std::byte>(stored.data, stored.tensor.bytes()));
+  writer.finish();
+  writer.publish();
+}
+
+void load_state(const std::filesystem::path& path, ParameterStore& store, Optimizer& optimizer) {
+  const model::SafetensorsFile file(path);
+  for (const auto& [name, expected] : options_of(store, optimizer)) {
+    const auto found = file.metadata().find(name);
+    if (found == file.metadata().end() || found->second != expected)
+      refuse(path, name, expected, found == file.metadata().end() ? "none" : found->second);
+  }
+  const uint64_t steps = steps_of(file);
+  const std::vector<Stored> wanted = contents(store);
+  const std::vector<const model::Tensor*> tensors = match(file, wanted);
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    std::memcpy(wanted[i].data, tensors[i]->bytes.data(), tensors[i]->bytes.size());
+    file.release(*tensors[i]);
+  }
+  optimizer.set_steps(steps);
+  optimizer.discard();
+  for (uint32_t index = 0; index < store.parameters(); ++index) {
+    const auto [begin, end] = store.trained(index);
+    if (begin != end) store.apply(index);
+  }
+}
+
+}  // namespace npr::train
