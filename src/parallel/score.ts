@@ -1,4 +1,5 @@
 /** The format score of a response: 0 where it is strictly valid, else a penalty down to -2. */
+import { lastBoxed } from '../answers/boxed.js';
 import { TagMachine } from './machine.js';
 import { lex } from './tags.js';
 
@@ -26,7 +27,8 @@ export function formatScore(response: string): number {
   const extent = blockExtent(response);
   if (extent === 'none' || extent === 'tag outside') return NO_STRUCTURE;
   const faults = readBlocks(response);
-  if (extent === 'tag after' || faults === undefined || !hasAnswer(response)) return BROKEN_STRUCTURE;
+  if (extent === 'tag after' || faults === undefined || (lastBoxed(response) ?? '').trim() === '')
+    return BROKEN_STRUCTURE;
   let penalty = 0;
   for (const block of faults) {
     if (block.betweenPlans > 0) penalty += 0.4 + 0.2;
@@ -94,17 +96,4 @@ function readBlocks(response: string): BlockFaults[] | undefined {
 
 function extend(lengths: number[], length: number): void {
   lengths.push((lengths.pop() ?? 0) + length);
-}
-
-/** True where the last `\boxed{}` holds something, its braces balanced. */
-function hasAnswer(response: string): boolean {
-  const start = response.lastIndexOf('\\boxed{');
-  if (start < 0) return false;
-  const begin = start + '\\boxed{'.length;
-  let depth = 1;
-  for (let i = begin; i < response.length; i++) {
-    if (response[i] === '{') depth++;
-    else if (response[i] === '}' && --depth === 0) return response.slice(begin, i).trim() !== '';
-  }
-  return false;
 }

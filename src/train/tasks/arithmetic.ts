@@ -1,0 +1,29 @@
+/** Worked arithmetic that several families share. */
+
+/** `20*9 = 180, 7*9 = 63, 27*9 = 243`: tens, ones, and both. */
+export function workedProduct(a: number, b: number): string {
+  const ones = a % 10;
+  const tens = a - ones;
+  const whole = `${a}*${b} = ${a * b}`;
+  return tens > 0 && ones > 0 ? `${tens}*${b} = ${tens * b}, ${ones}*${b} = ${ones * b}, ${whole}` : whole;
+}
+
+/** `12 + 30 = 42, 42 - 7 = 35`, of values that are added or, where negative, taken away. */
+export function runningSum(values: readonly number[]): string {
+  let total = values[0] as number;
+  const parts = values.slice(1).map((value) => {
+    const before = total;
+    total += value;
+    return `${before} ${value < 0 ? '-' : '+'} ${Math.abs(value)} = ${total}`;
+  });
+  return parts.length === 0 ? String(total) : parts.join(', ');
+}
+
+export function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
+}
+
+/** 0 .. n - 1. */
+export function range(n: number): number[] {
+  return Array.from({ length: n }, (_, i) => i);
+}

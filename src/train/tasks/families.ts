@@ -1,0 +1,65 @@
+/** Tasks by the name of their family, from a seed. */
+import { suggestion } from '../../config/nearest.js';
+import { seedOf } from '../random.js';
+import { Draw } from './draw.js';
+import { grid } from './grid.js';
+import { letters } from './letters.js';
+import { orbits } from './orbits.js';
+import { pairs } from './pairs.js';
+import { primes } from './primes.js';
+import { products } from './products.js';
+import { reversal } from './reversal.js';
+import { rounds } from './rounds.js';
+import type { Family, Task } from './task.js';
+
+export const FAMILIES: Readonly<Record<string, Family>> = {
+  products,
+  primes,
+  rounds,
+  orbits,
+  pairs,
+  grid,
+  reversal,
+  letters,
+};
+
+/** Families or difficulties that there are not. */
+export class TaskError extends Error {
+  override name = 'TaskError';
+}
+
+export interface TaskSelection {
+  families: readonly string[];
+  /** The easiest and the hardest; every family has to have them. */
+  difficulty: readonly [number, number];
+  count: number;
+  seed: number;
+}
+
+/** Family and difficulty are drawn for each task. Throws a TaskError. */
+export function makeTasks({ families, difficulty, count, seed }: TaskSelection): Task[] {
+  const names = Object.keys(FAMILIES);
+  if (families.length === 0) throw new TaskError(`expected task families, of ${names.join(', ')}`);
+  for (const name of families) {
+    if (!Object.hasOwn(FAMILIES, name))
+      throw new TaskError(
+        `no task family '${name}'${suggestion(name, names)}; there are ${names.join(', ')}`,
+      );
+    const { levels } = FAMILIES[name] as Family;
+    const [least, most] = difficulty;
+    if (!(Number.isInteger(least) && Number.isInteger(most) && 1 <= least && least <= most && most <= levels))
+      throw new TaskError(
+        `tasks '${name}' have difficulties from 1 to ${levels}, not from ${least} to ${most}`,
+      );
+  }
+  return Array.from({ length: count }, (_, i) => {
+    const draw = new Draw(seedOf('task', seed, i));
+    const kind = draw.pick(families);
+    return makeTask(kind, draw, draw.integer(difficulty[0], difficulty[1]));
+  });
+}
+
+export function makeTask(kind: string, draw: Draw, difficulty: number): Task {
+  const task = (FAMILIES[kind] as Family).make(draw, difficulty);
+  return { kind, difficulty, ...task, final: `The answer is \\boxed{${task.answer}}.` };
+}
