@@ -234,12 +234,23 @@ function reinforcement(paper: Paper & { prompts: number; resample: boolean; over
       Type.Object(
         {
           buffer: count('tokens before the limit over which the penalty grows', 10),
-          factor: Type.Number({ minimum: 0, maximum: 100, default: 1, description: 'the penalty at the limit' }),
+          factor: Type.Number({
+            minimum: 0,
+            maximum: 100,
+            default: 1,
+            description: 'the penalty at the limit',
+          }),
         },
-        { ...closed, description: 'soft penalty near max_tokens', ...(paper.overlong ? { default: {} } : {}) },
+        {
+          ...closed,
+          description: 'soft penalty near max_tokens',
+          ...(paper.overlong ? { default: {} } : {}),
+        },
       ),
     ),
-    reward: Type.Optional(path("a module whose default export scores a response, in place of the stage's own")),
+    reward: Type.Optional(
+      path("a module whose default export scores a response, in place of the stage's own"),
+    ),
     loss_on_forced_tokens: Type.Boolean({ default: false }),
   };
 }
@@ -366,6 +377,11 @@ export const TrainSettings = object(
     output: path('folder of the run'),
     seed: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER, default: 0 }),
     system: Type.Optional(System),
+    chat_template_kwargs: Type.Optional(
+      Type.Record(Type.String(), Type.Unknown(), {
+        description: "variables of the model's chat template, such as enable_thinking",
+      }),
+    ),
     data: Type.Optional(DataSettings),
     validation: Type.Optional(ValidationSettings),
     checkpoints: CheckpointSettings,

@@ -30,11 +30,11 @@ export function readTrainSettings(path: string, overrides: Overrides = {}): Trai
   }
   const value = Default(TrainSettings, written(TrainSettings, given, dirname(resolve(path))));
   if (!Check(TrainSettings, value)) {
-    const { kind, path: key, detail } = complaint(
-      TrainSettings,
-      value,
-      Errors(TrainSettings, value) as Fault[],
-    );
+    const {
+      kind,
+      path: key,
+      detail,
+    } = complaint(TrainSettings, value, Errors(TrainSettings, value) as Fault[]);
     if (kind === 'missing') throw new SettingsError(`${path}: ${key} is required`);
     if (kind === 'unknown') throw new SettingsError(`${path}: unknown setting ${key}${detail}`);
     throw new SettingsError(`${path}: ${key || 'the file'}: ${detail}`);
@@ -55,7 +55,12 @@ function written(schema: TSchema, value: unknown, base: string): unknown {
   if (typeof value === 'string') {
     if (format === 'bytes') return parseBytes(value) ?? value;
     if (format === 'path' && value !== '') return resolve(base, value);
-    if (format === 'start' && value !== '' && value !== 'model' && !(STAGES as readonly string[]).includes(value))
+    if (
+      format === 'start' &&
+      value !== '' &&
+      value !== 'model' &&
+      !(STAGES as readonly string[]).includes(value)
+    )
       return resolve(base, value);
     return value;
   }

@@ -1,0 +1,85 @@
+/** `npr-serve train`. */
+import { appendFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { resolveSettings, SettingsError } from '../config/resolve.js';
+import { EngineSettings } from '../config/settings.js';
+import { Lines } from '../train/log/lines.js';
+import { RunLog } from '../train/log/run_log.js';
+import { openOutput, train as run } from '../train/run.js';
+import type { StageName, TrainSettings } from '../train/settings.js';
+import { readTrainSettings } from '../train/settings_file.js';
+import { Interrupted } from '../train/stage.js';
+import { loadModel } from './load.js';
+
+export interface TrainFlags {
+  config: string;
+  stage: StageName | 'all';
+  resume?: boolean;
+  output?: string;
+  /** As typed. */
+  seed?: string;
+}
+
+/** Requests that may run, or wait: all groups of a batch and all questions of a validation are in flight at once. */
+const REQUESTS = { maxRunning: 1024, maxWaiting: 65536 };
+
+/** Runs until all stages are done, or an interrupt ends the run after its step. */
+export async function train(flags: TrainFlags): Promise<void> {
+  const settings = readTrainSettings(flags.config, { output: flags.output, seed: seedOf(flags.seed) });
+  await openOutput(settings, flags.resume ?? false);
+  const interrupt = new AbortController();
+  const stop = () => {
+    // The second signal means now; the last checkpoint is whole.
+    if (interrupt.signal.aborted) process.exit(130);
+    interrupt.abort();
+    process.stderr.write('npr-serve: ends after this step; once more to end at once\n');
+  };
+  process.on('SIGINT', stop);
+  process.on('SIGTERM', stop);
+  const log = new RunLog(settings.output, display(settings.output));
+  try {
+    await run(settings, flags.stage === 'all' ? undefined : flags.stage, {
+      signal: interrupt.signal,
+      log,
+      load: (folder) => loadModel(engineSettings(folder, settings)),
+    });
+  } catch (error) {
+    if (!(error instanceof Interrupted)) throw error;
+    log.note(error.message);
+    // As a shell reports a program that an interrupt ended.
+    process.exitCode = 130;
+  } finally {
+    log.close();
+    process.off('SIGINT', stop);
+    process.off('SIGTERM', stop);
+  }
+}
+
+function display(folder: string): Lines {
+  const file = join(folder, 'train.log');
+  return new Lines((line) => {
+    process.stdout.write(`${line}\n`);
+    appendFileSync(file, `${new Date().toISOString()} ${line}\n`);
+  });
+}
+
+function engineSettings(model: string, { engine }: TrainSettings): EngineSettings {
+  const defaults = resolveSettings(EngineSettings, { flags: {}, env: {} });
+  return {
+    ...defaults,
+    ...REQUESTS,
+    model,
+    device: engine.device,
+    threads: engine.threads,
+    kvMemory: engine.kv_memory,
+    isa: engine.isa,
+    maxBatchTokens: engine.max_batch_tokens,
+  };
+}
+
+function seedOf(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  if (!/^\d+$/.test(text) || !Number.isSafeInteger(Number(text)))
+    throw new SettingsError(`--seed: expected an integer from 0, got ${JSON.stringify(text)}`);
+  return Number(text);
+}
