@@ -12,6 +12,8 @@ export interface Method {
   /** Optimizer steps a batch. */
   updates: number;
   filter: PapoSettings['filter'];
+  /** The loss is over what the engine chose, too. */
+  forcedToo: boolean;
   advantages(groups: readonly number[][]): number[][];
   /** undefined: the sequential mode. */
   parallel: ParallelSettings | undefined;
@@ -25,6 +27,7 @@ export function dapo(settings: ZeroSettings): Method {
     loss: { kind: 'clipped', low: clip.low, high: clip.high, dual: clip.dual },
     updates,
     filter: 'none',
+    forcedToo: false,
     advantages: groupAdvantages,
     parallel: undefined,
   };
@@ -37,6 +40,7 @@ export function papo(settings: PapoSettings, parallel: ParallelSettings): Method
     loss: { kind: 'likelihood' },
     updates: 1,
     filter: settings.filter,
+    forcedToo: settings.loss_on_forced_tokens,
     advantages: batchAdvantages,
     parallel,
   };

@@ -14,7 +14,7 @@ import { fitting, sample } from './sample.js';
 import type { Scorer } from './scoring.js';
 import type { ReinforcementSettings } from './settings.js';
 import { checkExact, type Stage, type StepReport, TrainError, type Workplace } from './stage.js';
-import { lossTokens, trainGroups, type Weighted } from './trajectories.js';
+import { forcedGroups, lossTokens, sampledGroups, type Weighted } from './trajectories.js';
 
 interface Group {
   example: Example;
@@ -151,8 +151,8 @@ export class Reinforcement implements Stage {
     report: StepReport,
   ): Promise<void> {
     const { trainer } = this.#parts.workplace;
-    const { loss, updates } = this.#method;
-    const { lr, schedule, loss_on_forced_tokens: forcedToo } = this.#settings;
+    const { loss, updates, forcedToo } = this.#method;
+    const { lr, schedule } = this.#settings;
     const rate = learningRate(lr, schedule, step, this.steps);
     const parts = split(
       kept.map((group, i) => group.map(({ response }, j) => ({ response, weight: advantages[i]?.[j] ?? 0 }))),
@@ -164,13 +164,15 @@ export class Reinforcement implements Stage {
     let mismatch = 0;
     if (parts.length > 1) {
       // Once the weights have moved, log-probabilities differ rightly; so all are compared before.
-      const all = await trainer.score(parts.flatMap((groups) => trainGroups(groups.flat(), forcedToo)));
+      const all = await trainer.score(parts.flatMap((groups) => sampledGroups(groups.flat())));
       phases.forward += all.forwardMs;
       mismatch = all.mismatch;
       checkExact(mismatch, this.name, step);
     }
     for (const groups of parts) {
-      const pass = await trainer.accumulate(trainGroups(groups.flat(), forcedToo), loss);
+      const responses = groups.flat();
+      const forced = forcedToo ? forcedGroups(responses) : [];
+      const pass = await trainer.accumulate([...sampledGroups(responses), ...forced], loss);
       phases.forward += pass.forwardMs;
       phases.backward += pass.backwardMs;
       passes.push(pass);

@@ -251,7 +251,6 @@ function reinforcement(paper: Paper & { prompts: number; resample: boolean; over
     reward: Type.Optional(
       path("a module whose default export scores a response, in place of the stage's own"),
     ),
-    loss_on_forced_tokens: Type.Boolean({ default: false }),
   };
 }
 
@@ -342,6 +341,10 @@ const PapoStage = object(
       default: 'structure',
       description:
         'responses left out of the update: those without a well-formed block, or also those whose format score is below 0',
+    }),
+    loss_on_forced_tokens: Type.Boolean({
+      default: false,
+      description: 'learn from the tokens that the engine chose, too; costs a second forward and backward',
     }),
   },
   'PAPO on parallel responses',

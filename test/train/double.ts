@@ -130,14 +130,13 @@ export class DoubleTrainer implements Trainer {
     const logprobs: Float32Array[] = [];
     for (const { prompt, trajectories, request } of groups) {
       rows += prompt.length;
-      for (const { tokens: ids, weights, oldLogprobs, choice = 0 } of trajectories) {
+      for (const { tokens: ids, weights, oldLogprobs, forced, choice = 0 } of trajectories) {
         rows += ids.length;
         tokens += weights.filter((weight) => weight !== 0).length;
-        const values = Float32Array.from(ids, (token, i) =>
-          request === undefined
-            ? -fraction(token, i, this.engine.skill)
-            : logprob(request, choice, i, this.engine.skill) + this.error,
-        );
+        const values = Float32Array.from(ids, (token, i) => {
+          if (request === undefined) return -fraction(token, i, this.engine.skill);
+          return forced?.[i] === 1 ? 0 : logprob(request, choice, i, this.engine.skill) + this.error;
+        });
         logprobs.push(values);
         for (const [i, old] of (oldLogprobs ?? []).entries())
           mismatch = Math.max(mismatch, Math.abs(old - (values[i] as number)));

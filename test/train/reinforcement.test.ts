@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { bundledModel } from '../../src/config/paths.js';
 import type { TrainGroup } from '../../src/engine/trainer_types.js';
+import type { EngineEvent } from '../../src/engine/types.js';
 import { formatScore } from '../../src/parallel/score.js';
 import { Tokenizer } from '../../src/tokenizer/tokenizer.js';
 import { dapo, papo } from '../../src/train/methods.js';
@@ -95,22 +96,34 @@ describe('papo', () => {
     expect(trajectories(groups).length).toBe(Math.round(96 * (1 - (metrics.filtered ?? 0))));
   });
 
-  it('takes tokens that the engine forced out of the loss, unless told otherwise', async () => {
+  it('takes tokens that the engine forced out of the loss, or learns from them as from text', async () => {
     for (const forcedToo of [false, true]) {
       const { engine, start } = open('papo', { loss_on_forced_tokens: forcedToo });
       const script = engine.script;
       engine.script = async function* (request, signal) {
         for await (const events of script(request, signal))
-          yield events.map((event) =>
-            event.type === 'delta' && request.n ? { ...event, forced: true } : event,
-          );
+          yield events.flatMap((event): EngineEvent[] => {
+            if (event.type !== 'delta') return [event];
+            const forced = { ...event, forced: true, text: '', tokens: [5, 6], policyLogprobs: [0, 0] };
+            return [event, forced];
+          });
       };
-      const stage = await start();
-      await stage.step(0);
-      const weighted = trajectories(engine.trainers[0]?.accumulated[0]?.groups ?? []).some(({ weights }) =>
-        weights.some((weight) => weight !== 0),
-      );
-      expect(weighted).toBe(forcedToo);
+      await (await start()).step(0);
+      const groups = engine.trainers[0]?.accumulated[0]?.groups ?? [];
+      const read = groups.filter(({ request }) => request === undefined);
+      const drawn = groups.filter(({ request }) => request !== undefined);
+      expect(drawn).toHaveLength(3);
+      expect(read).toHaveLength(forcedToo ? 3 : 0);
+      for (const { weights } of trajectories(drawn)) {
+        expect([...weights.slice(-2)]).toEqual([0, 0]);
+        expect(weights.slice(0, -2)).not.toContain(0);
+      }
+      for (const [i, { weights, oldLogprobs }] of trajectories(read).entries()) {
+        expect(oldLogprobs).toBeUndefined();
+        expect(weights.slice(0, -2).every((weight) => weight === 0)).toBe(true);
+        expect(weights.at(-1)).toBe(trajectories(drawn)[i]?.weights[0]);
+      }
+      expect(read.every(({ parallel }) => parallel)).toBe(true);
     }
   });
 });

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { engineRequest } from '../../src/train/requests.js';
 import { fitting, sample } from '../../src/train/sample.js';
-import { trainGroups } from '../../src/train/trajectories.js';
+import { sampledGroups } from '../../src/train/trajectories.js';
 import { delta, parallel, ScriptedEngine, usage } from '../server/double.js';
 
 const request = (n: number, maxTokens = 100) =>
@@ -29,7 +29,7 @@ it('a response is its tokens in flat order, with what the engine forced', async 
   expect(response.segments.map(({ type }) => type)).toEqual(['block', 'text']);
   expect(response.policyLogprobs).toEqual(response.forced.map((forced) => (forced ? 0 : -0.5)));
 
-  const [group, ...more] = trainGroups([{ response, weight: 2 }], false);
+  const [group, ...more] = sampledGroups([{ response, weight: 2 }]);
   expect(more).toEqual([]);
   expect([...(group?.prompt ?? [])]).toEqual(Array(50).fill(1));
   const [trajectory] = group?.trajectories ?? [];
@@ -54,10 +54,7 @@ it('samples of one request keep their places, and their group its prompt', async
     ['1', 1],
     ['2', 2],
   ]);
-  const groups = trainGroups(
-    responses.map((response) => ({ response, weight: 1 })),
-    false,
-  );
+  const groups = sampledGroups(responses.map((response) => ({ response, weight: 1 })));
   expect(groups).toHaveLength(1);
   expect(groups[0]?.trajectories.map(({ choice }) => choice)).toEqual([0, 1, 2]);
 });
