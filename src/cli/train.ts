@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { resolveSettings, SettingsError } from '../config/resolve.js';
 import { EngineSettings } from '../config/settings.js';
 import { Lines } from '../train/log/lines.js';
-import { RunLog } from '../train/log/run_log.js';
+import { type Display, RunLog } from '../train/log/run_log.js';
+import { Terminal } from '../train/log/terminal.js';
 import { openOutput, train as run } from '../train/run.js';
 import type { StageName, TrainSettings } from '../train/settings.js';
 import { readTrainSettings } from '../train/settings_file.js';
@@ -36,7 +37,7 @@ export async function train(flags: TrainFlags): Promise<void> {
   };
   process.on('SIGINT', stop);
   process.on('SIGTERM', stop);
-  const log = new RunLog(settings.output, display(settings.output));
+  const log = new RunLog(settings.output, settings, display(settings.output));
   try {
     await run(settings, flags.stage === 'all' ? undefined : flags.stage, {
       signal: interrupt.signal,
@@ -55,12 +56,23 @@ export async function train(flags: TrainFlags): Promise<void> {
   }
 }
 
-function display(folder: string): Lines {
+/** Lines in `train.log`, and on standard output too, unless that is a terminal. */
+function display(folder: string): Display {
   const file = join(folder, 'train.log');
-  return new Lines((line) => {
-    process.stdout.write(`${line}\n`);
-    appendFileSync(file, `${new Date().toISOString()} ${line}\n`);
-  });
+  const append = (line: string) => appendFileSync(file, `${new Date().toISOString()} ${line}\n`);
+  const { stdout } = process;
+  if (!stdout.isTTY)
+    return new Lines((line) => {
+      stdout.write(`${line}\n`);
+      append(line);
+    });
+  const screen = {
+    write: (text: string) => stdout.write(text),
+    get columns() {
+      return stdout.columns;
+    },
+  };
+  return new Terminal(screen, new Lines(append));
 }
 
 function engineSettings(model: string, { engine }: TrainSettings): EngineSettings {

@@ -2,10 +2,13 @@
 import type { PassResult } from '../engine/trainer_types.js';
 import type { Segment } from '../parallel/segments.js';
 import { mean } from './advantages.js';
+import type { Example } from './examples.js';
+import type { Trace } from './log/trace_files.js';
 import type { Response } from './sample.js';
 import type { Score } from './scoring.js';
 
 export interface Scored {
+  example: Example;
   response: Response;
   score: Score;
 }
@@ -67,4 +70,16 @@ function widest(segments: readonly Segment[]): number {
         ...segment.branches.map((branch) => widest(branch.segments ?? [])),
       );
   return most;
+}
+
+/** For people: a response of each of the first `count` questions. */
+export function traces(groups: readonly (readonly Scored[])[], count: number): Trace[] {
+  return groups.slice(0, count).flatMap(([first]) => {
+    if (first === undefined) return [];
+    const { example, response, score } = first;
+    const { tokens, reason, usage, text } = response;
+    const right = score.correct ? 'right' : 'wrong';
+    const verdict = `${right}, reward ${score.reward}, format ${score.format}; ${tokens.length} tokens, ${usage.criticalPathTokens} of them in a row; ended by: ${reason}`;
+    return [{ question: example.question, answer: example.answer, verdict, text }];
+  });
 }

@@ -64,7 +64,7 @@ export async function openStage(
     const stage = await build(name, settings, workplace, examples, prompts, score, options.log);
     const open = { stage, workplace, modelFolder };
     if (validation === undefined) return open;
-    const mode = { parallel: parallel ? settings.parallel : undefined };
+    const mode = { parallel: parallel ? settings.parallel : undefined, traces: settings.traces };
     const parts = { engine, tokenizer, prompts, score, examples: validation.examples, ...mode };
     return { ...open, validation: { parts, settings: validation.settings } };
   } catch (error) {

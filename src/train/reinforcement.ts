@@ -3,7 +3,7 @@ import type { PassResult } from '../engine/trainer_types.js';
 import { mean, uniform } from './advantages.js';
 import { sampleBatch } from './batch.js';
 import type { Example } from './examples.js';
-import { passFigures, responseFigures, type Scored } from './figures.js';
+import { passFigures, responseFigures, type Scored, traces } from './figures.js';
 import { learningRate } from './learning_rate.js';
 import { type Method, passes } from './methods.js';
 import { EpochOrder } from './order.js';
@@ -17,7 +17,6 @@ import { checkExact, type Stage, type StepReport, TrainError, type Workplace } f
 import { forcedGroups, lossTokens, sampledGroups, type Weighted } from './trajectories.js';
 
 interface Group {
-  example: Example;
   responses: Scored[];
   /** Those that the update may learn from. */
   kept: Scored[];
@@ -96,7 +95,10 @@ export class Reinforcement implements Stage {
         rollout_tokens: all.reduce((sum, { response }) => sum + response.tokens.length, 0),
       },
       phases: { rollout, forward: 0, backward: 0, update: 0 },
-      traces: all.slice(0, this.#parts.traces).map((one) => trace(one)),
+      traces: traces(
+        batch.seen.map((group) => group.responses),
+        this.#parts.traces,
+      ),
       notes: [],
     };
     if (advantages.flat().every((advantage) => advantage === 0)) this.#noSignal(report, all);
@@ -139,9 +141,11 @@ export class Reinforcement implements Stage {
       ),
     );
     const scored = await Promise.all(
-      responses.flat().map(async (response) => ({ response, score: await score(example, response) })),
+      responses
+        .flat()
+        .map(async (response) => ({ example, response, score: await score(example, response) })),
     );
-    return { example, responses: scored, kept: scored.filter((one) => passes(one, this.#method.filter)) };
+    return { responses: scored, kept: scored.filter((one) => passes(one, this.#method.filter)) };
   }
 
   async #update(
@@ -228,12 +232,4 @@ function tokenMean(groups: readonly Weighted[][], forcedToo: boolean): Weighted[
   return groups.map((group) =>
     group.map(({ response, weight }) => ({ response, weight: total === 0 ? 0 : weight / total })),
   );
-}
-
-function trace({ response, score }: Scored): StepReport['traces'][number] {
-  const { tokens, reason, usage } = response;
-  return {
-    title: `reward ${score.reward}, ${score.correct ? 'right' : 'wrong'}, format ${score.format}, ${tokens.length} tokens (${usage.criticalPathTokens} in a row), ${reason}`,
-    text: response.text,
-  };
 }

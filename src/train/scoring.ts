@@ -1,28 +1,23 @@
-/** What a response is worth. */
-import { lastBoxed } from '../answers/boxed.js';
-import { equalAnswers } from '../answers/equal.js';
-import { formatScore } from '../parallel/score.js';
+/** What a stage scores responses by. */
 import type { Example } from './examples.js';
+import { loadReward } from './reward_module.js';
+import { type RewardOptions, type Score, score } from './rewards.js';
 import type { Response } from './sample.js';
-import type { StageName } from './settings.js';
+import type { StageName, StageSettings } from './settings.js';
 
-export interface Score {
-  /** What training raises. */
-  reward: number;
-  /** The answer is the example's. */
-  correct: boolean;
-  /** 0: strictly valid, else down to -2. */
-  format: number;
-}
-
+export type { Score } from './rewards.js';
 export type Scorer = (example: Example, response: Response) => Promise<Score>;
 
-export async function scorer(stage: StageName, _settings: object): Promise<Scorer> {
-  return async ({ answer }, { text }) => {
-    const given = lastBoxed(text);
-    const correct = given !== undefined && equalAnswers(given, answer);
-    const format = formatScore(text);
-    const accuracy = correct ? 1 : -1;
-    return { reward: stage === 'papo' || format === 0 ? accuracy : format, correct, format };
+/** A stage that has no reward of its own is validated by that of its mode. Rejects with a RewardError. */
+export async function scorer(stage: StageName, settings?: StageSettings): Promise<Scorer> {
+  const options: RewardOptions = {
+    kind: stage === 'beta' || stage === 'papo' ? 'papo' : 'zero',
+    maxTokens: 0,
   };
+  if (settings !== undefined && 'sampling' in settings) {
+    options.maxTokens = settings.sampling.max_tokens;
+    options.overlong = settings.overlong;
+    if (settings.reward !== undefined) options.module = await loadReward(settings.reward);
+  }
+  return (example, response) => score(example, response, options);
 }

@@ -2,6 +2,7 @@
 import type { Trainer } from '../engine/trainer_types.js';
 import type { Engine } from '../engine/types.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
+import type { Trace } from './log/trace_files.js';
 import type { StageName } from './settings.js';
 
 /** A loaded model and its trainer. */
@@ -17,12 +18,6 @@ export interface Phases {
   forward: number;
   backward: number;
   update: number;
-}
-
-/** A response as people read it. */
-export interface Trace {
-  title: string;
-  text: string;
 }
 
 export interface StepReport {

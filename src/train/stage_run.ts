@@ -61,8 +61,7 @@ class StageRun {
       const report = await stage.step(state.step);
       const step = state.step + 1;
       const over = step === stage.steps || report.finished !== undefined;
-      log.step(step, { ...report.metrics, ...timing(report, performance.now() - started) });
-      log.traces(step, report.traces);
+      log.step(step, { ...report.metrics, ...timing(report, performance.now() - started) }, report.traces);
       for (const note of report.notes) log.note(`${this.#name} ${step}: ${note}`);
       if (report.finished !== undefined)
         log.note(`${this.#name} ends after step ${step}: ${report.finished}`);
@@ -89,11 +88,9 @@ class StageRun {
   async #validate({ validation }: OpenStage, step: number): Promise<number | undefined> {
     if (validation === undefined) return undefined;
     const started = performance.now();
-    const { metrics } = await validate(validation.parts, validation.settings);
-    this.#options.log.validation(step, {
-      ...metrics,
-      validation_s: (performance.now() - started) / 1000,
-    });
+    const { metrics, traces } = await validate(validation.parts, validation.settings);
+    const validation_s = (performance.now() - started) / 1000;
+    this.#options.log.validation(step, { ...metrics, validation_s }, traces);
     return metrics[this.#keeping.metric];
   }
 }

@@ -3,7 +3,8 @@ import type { Engine } from '../engine/types.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import { mean } from './advantages.js';
 import type { Example } from './examples.js';
-import { type ResponseFigures, responseFigures, type Scored } from './figures.js';
+import { type ResponseFigures, responseFigures, type Scored, traces } from './figures.js';
+import type { Trace } from './log/trace_files.js';
 import type { Prompts } from './prompts.js';
 import { seedOf } from './random.js';
 import { engineRequest } from './requests.js';
@@ -19,12 +20,14 @@ export interface ValidationParts {
   score: Scorer;
   /** undefined: the sequential mode. */
   parallel: ParallelSettings | undefined;
+  /** Responses to show. */
+  traces: number;
 }
 
 export interface ValidationReport {
   /** accuracy: the mean over all samples, avg@n; solved: questions with a right sample among theirs, pass@n. */
   metrics: ResponseFigures & Record<'solved', number>;
-  traces: { title: string; text: string }[];
+  traces: Trace[];
 }
 
 /** The random numbers of a question are the same at each validation, so that only the model makes a difference. */
@@ -51,6 +54,7 @@ export async function validate(
       return Promise.all(
         responses.flat().map(
           async (response): Promise<Scored> => ({
+            example,
             response,
             score: await score(example, response),
           }),
@@ -63,6 +67,6 @@ export async function validate(
       ...responseFigures(groups.flat()),
       solved: mean(groups.map((group) => Number(group.some(({ score }) => score.correct)))),
     },
-    traces: [],
+    traces: traces(groups, parts.traces),
   };
 }

@@ -68,7 +68,7 @@ class Process {
 
   async run(run: ReturnType<typeof settings>, resume: boolean, stage?: StageName): Promise<void> {
     await openOutput(run, resume);
-    const log = new RunLog(run.output, new Lines((line) => this.#line(line)));
+    const log = new RunLog(run.output, run, new Lines((line) => this.#line(line)));
     const load = async (folder: string) => {
       const weights = readFileSync(join(folder, 'model.safetensors'));
       const skill = weights.length < 100 ? JSON.parse(weights.toString()).skill : 0.5;

@@ -27,6 +27,10 @@ export class Lines implements Display {
     this.#write = write;
   }
 
+  begin(stage: string, total: number, done: number): void {
+    this.#write(done === 0 ? `${stage}: ${total} steps` : `${stage}: goes on after step ${done} of ${total}`);
+  }
+
   note(text: string): void {
     this.#write(text);
   }
