@@ -1,14 +1,16 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { envName } from '../config/names.js';
 import { packageRoot } from '../config/paths.js';
 import type { Sources } from '../config/resolve.js';
 import { GenerateSettings, ServeSettings } from '../config/settings.js';
+import { STAGES } from '../train/settings.js';
 import { generate } from './generate.js';
 import { addSettings } from './options.js';
 import { serve } from './serve.js';
+import { train } from './train.js';
 
 const { version, description } = JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8'));
 
@@ -35,6 +37,21 @@ const generateCommand = program
   .addHelpText('after', precedence)
   .action((prompt: string | undefined, flags) => generate(prompt, sources(flags)));
 addSettings(generateCommand, GenerateSettings);
+
+program
+  .command('train')
+  .description('teach a model to reason in parallel, stage by stage')
+  .requiredOption('--config <file>', 'JSON file of the run: model, data, stages')
+  .addOption(
+    new Option('--stage <name>', 'the stage to run; all: those that the file has')
+      .choices([...STAGES, 'all'])
+      .default('all'),
+  )
+  .option('--resume', 'go on with the run that the output folder holds')
+  .option('--output <dir>', "folder of the run, in place of the file's")
+  .option('--seed <n>', "in place of the file's")
+  .addHelpText('after', '\nAn interrupt (Ctrl-C) ends the run after the running step, with a checkpoint.')
+  .action((flags) => train(flags));
 
 function sources({ config, ...flags }: Record<string, unknown>): Sources {
   const file = config ?? process.env[envName('config')];

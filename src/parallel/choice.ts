@@ -18,6 +18,8 @@ export interface ChoiceMessage {
   forced: boolean[];
   /** One for each token, forced ones included; none where the request asked for none. */
   logprobs: TokenLogprob[];
+  /** Likewise, under the distribution that each token was drawn from. */
+  policyLogprobs: number[];
 }
 
 interface BranchRecord {
@@ -70,6 +72,7 @@ export class ChoiceBuilder {
       tokens: this.#deltas.flatMap((delta) => delta.tokens),
       forced: this.#deltas.flatMap((delta) => delta.tokens.map(() => delta.forced)),
       logprobs: this.#deltas.flatMap((delta) => delta.logprobs ?? []),
+      policyLogprobs: this.#deltas.flatMap((delta) => delta.policyLogprobs ?? []),
     };
   }
 

@@ -102,6 +102,13 @@ export class Tokenizer {
     return this.#encodeTurns(text, (part) => part);
   }
 
+  /** An assistant's turn, from after its head to before its end, as the engine would have it: tags are tokens. */
+  async encodeResponse(text: string): Promise<number[]> {
+    const placeholders = new Placeholders(this.#specials, this.#pattern);
+    const hidden = placeholders.hide(text, this.#assistantTokens);
+    return this.#encodeTurns(hidden, (part) => placeholders.restore(part), new ForcedPieces());
+  }
+
   /** The text of tokens, control tokens included. */
   decode(ids: readonly number[]): string {
     return decode(this.vocabulary, ids);
@@ -127,10 +134,14 @@ export class Tokenizer {
     return this.#encodeTurns(rendered, (part) => placeholders.restore(part));
   }
 
-  async #encodeTurns(text: string, restore: (part: string) => string): Promise<number[]> {
+  /** `turn`: of an assistant, that the text begins in. */
+  async #encodeTurns(
+    text: string,
+    restore: (part: string) => string,
+    turn?: ForcedPieces,
+  ): Promise<number[]> {
     const pieces: (number | string)[] = [];
     let head = false; // the part before this one began a turn
-    let turn: ForcedPieces | undefined;
     for (const part of text.split(this.#pattern)) {
       if (part === '') continue;
       const id = this.#added.get(part);

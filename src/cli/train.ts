@@ -1,0 +1,97 @@
+/** `npr-serve train`. */
+import { appendFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { resolveSettings, SettingsError } from '../config/resolve.js';
+import { EngineSettings } from '../config/settings.js';
+import { Lines } from '../train/log/lines.js';
+import { type Display, RunLog } from '../train/log/run_log.js';
+import { Terminal } from '../train/log/terminal.js';
+import { openOutput, train as run } from '../train/run.js';
+import type { StageName, TrainSettings } from '../train/settings.js';
+import { readTrainSettings } from '../train/settings_file.js';
+import { Interrupted } from '../train/stage.js';
+import { loadModel } from './load.js';
+
+export interface TrainFlags {
+  config: string;
+  stage: StageName | 'all';
+  resume?: boolean;
+  output?: string;
+  /** As typed. */
+  seed?: string;
+}
+
+/** Requests that may run, or wait: all groups of a batch and all questions of a validation are in flight at once. */
+const REQUESTS = { maxRunning: 1024, maxWaiting: 65536 };
+
+/** Runs until all stages are done, or an interrupt ends the run after its step. */
+export async function train(flags: TrainFlags): Promise<void> {
+  const settings = readTrainSettings(flags.config, { output: flags.output, seed: seedOf(flags.seed) });
+  await openOutput(settings, flags.resume ?? false);
+  const interrupt = new AbortController();
+  const stop = () => {
+    // The second signal means now; the last checkpoint is whole.
+    if (interrupt.signal.aborted) process.exit(130);
+    interrupt.abort();
+    process.stderr.write('npr-serve: ends after this step; once more to end at once\n');
+  };
+  process.on('SIGINT', stop);
+  process.on('SIGTERM', stop);
+  const log = new RunLog(settings.output, settings, display(settings.output));
+  try {
+    await run(settings, flags.stage === 'all' ? undefined : flags.stage, {
+      signal: interrupt.signal,
+      log,
+      load: (folder) => loadModel(engineSettings(folder, settings)),
+    });
+  } catch (error) {
+    if (!(error instanceof Interrupted)) throw error;
+    log.note(error.message);
+    // As a shell reports a program that an interrupt ended.
+    process.exitCode = 130;
+  } finally {
+    log.close();
+    process.off('SIGINT', stop);
+    process.off('SIGTERM', stop);
+  }
+}
+
+/** Lines in `train.log`, and on standard output too, unless that is a terminal. */
+function display(folder: string): Display {
+  const file = join(folder, 'train.log');
+  const append = (line: string) => appendFileSync(file, `${new Date().toISOString()} ${line}\n`);
+  const { stdout } = process;
+  if (!stdout.isTTY)
+    return new Lines((line) => {
+      stdout.write(`${line}\n`);
+      append(line);
+    });
+  const screen = {
+    write: (text: string) => stdout.write(text),
+    get columns() {
+      return stdout.columns;
+    },
+  };
+  return new Terminal(screen, new Lines(append));
+}
+
+function engineSettings(model: string, { engine }: TrainSettings): EngineSettings {
+  const defaults = resolveSettings(EngineSettings, { flags: {}, env: {} });
+  return {
+    ...defaults,
+    ...REQUESTS,
+    model,
+    device: engine.device,
+    threads: engine.threads,
+    kvMemory: engine.kv_memory,
+    isa: engine.isa,
+    maxBatchTokens: engine.max_batch_tokens,
+  };
+}
+
+function seedOf(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  if (!/^\d+$/.test(text) || !Number.isSafeInteger(Number(text)))
+    throw new SettingsError(`--seed: expected an integer from 0, got ${JSON.stringify(text)}`);
+  return Number(text);
+}

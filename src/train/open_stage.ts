@@ -1,0 +1,154 @@
+/** Puts a stage together: data, model, trainer. */
+import { join } from 'node:path';
+import type { TrainerOptions } from '../engine/trainer_types.js';
+import type { Engine } from '../engine/types.js';
+import type { Tokenizer } from '../tokenizer/tokenizer.js';
+import type { Example } from './examples.js';
+import type { RunLog } from './log/run_log.js';
+import { dapo, papo } from './methods.js';
+import { Prompts } from './prompts.js';
+import { loadExamples, withTexts } from './questions.js';
+import { seedOf } from './random.js';
+import { Reinforcement } from './reinforcement.js';
+import { type Scorer, scorer } from './scoring.js';
+import type {
+  BaseSettings,
+  BetaSettings,
+  StageName,
+  StageSettings,
+  TrainSettings,
+  ValidationSettings,
+} from './settings.js';
+import { type Stage, TrainError, type Workplace } from './stage.js';
+import { defaultStart, startFolder, withTags } from './starts.js';
+import { lessons, Supervised } from './supervised.js';
+import { traces } from './traces.js';
+import type { ValidationParts } from './validation.js';
+
+export type LoadModel = (folder: string) => Promise<{ engine: Engine; tokenizer: Tokenizer }>;
+
+export interface RunOptions {
+  /** Its abort ends the run after the running step, with a checkpoint. */
+  signal: AbortSignal;
+  log: RunLog;
+  load: LoadModel;
+}
+
+export interface OpenStage {
+  stage: Stage;
+  workplace: Workplace;
+  /** That the model was loaded from. */
+  modelFolder: string;
+  validation?: { parts: ValidationParts; settings: ValidationSettings };
+}
+
+/** `folder`: the stage's own. The engine that comes back is the caller's to close. */
+export async function openStage(
+  name: StageName,
+  folder: string,
+  settings: TrainSettings,
+  options: RunOptions,
+): Promise<OpenStage> {
+  const own = settings.stages[name] as StageSettings;
+  const validation = await heldOut(settings, own);
+  const examples = await learned(name, folder, settings, validation?.examples ?? [], options);
+  const start = await startFolder(settings, name, own.from ?? defaultStart(settings, name));
+  const parallel = name === 'beta' || name === 'papo';
+  const modelFolder = parallel ? await withTags(start, join(folder, 'start')) : start;
+  const { engine, tokenizer } = await options.load(modelFolder);
+  try {
+    const trainer = await engine.trainer(trainerOptions(name, settings));
+    const workplace = { engine, tokenizer, trainer };
+    const prompts = new Prompts(tokenizer, own.system ?? settings.system, settings.chat_template_kwargs);
+    const score = await scorer(name, own);
+    const stage = await build(name, settings, workplace, examples, prompts, score, options.log);
+    const open = { stage, workplace, modelFolder };
+    if (validation === undefined) return open;
+    const mode = { parallel: parallel ? settings.parallel : undefined, traces: settings.traces };
+    const parts = { engine, tokenizer, prompts, score, examples: validation.examples, ...mode };
+    return { ...open, validation: { parts, settings: validation.settings } };
+  } catch (error) {
+    await engine.close();
+    throw error;
+  }
+}
+
+async function heldOut(
+  run: TrainSettings,
+  own: StageSettings,
+): Promise<{ examples: Example[]; settings: ValidationSettings } | undefined> {
+  const settings = { ...run.validation, ...own.validation };
+  if (settings.data === undefined) return undefined;
+  return { examples: await loadExamples(settings.data, 0), settings: settings as ValidationSettings };
+}
+
+/** What a stage learns from: nothing that it is validated on. */
+async function learned(
+  name: StageName,
+  folder: string,
+  settings: TrainSettings,
+  held: readonly Example[],
+  options: RunOptions,
+): Promise<Example[]> {
+  const { beta, base, zero } = settings.stages;
+  const given = name === 'beta' ? beta?.traces : undefined;
+  const data =
+    given === undefined ? (settings.stages[name]?.data ?? settings.data) : { files: [{ path: given }] };
+  if (data === undefined) throw new TrainError(`${name}: has no data`);
+  const questions = new Set(held.map(({ question }) => question));
+  const all = await loadExamples(data, settings.seed);
+  const examples = all.filter(({ question }) => !questions.has(question));
+  if (examples.length < all.length)
+    options.log.note(`${name}: ${all.length - examples.length} of ${all.length} questions are held out`);
+  if (examples.length === 0) throw new TrainError(`${name}: every question is held out for validation`);
+  if (name === 'base') return withTexts(examples, (base as BaseSettings).texts, settings.seed);
+  if (name !== 'beta' || given !== undefined) return examples;
+  const own = beta as BetaSettings;
+  return traces(join(folder, 'traces.jsonl'), own, examples, {
+    ...options,
+    seed: settings.seed,
+    teacher: await startFolder(settings, name, own.teacher ?? 'zero'),
+    system: own.teacher_system ?? zero?.system ?? settings.system,
+    templateKwargs: settings.chat_template_kwargs,
+  });
+}
+
+async function build(
+  name: StageName,
+  { stages, seed, traces, parallel }: TrainSettings,
+  workplace: Workplace,
+  examples: readonly Example[],
+  prompts: Prompts,
+  score: Scorer,
+  log: RunLog,
+): Promise<Stage> {
+  const parts = { workplace, examples, prompts, score, seed, traces };
+  if (name === 'zero' && stages.zero !== undefined)
+    return new Reinforcement(dapo(stages.zero), stages.zero, parts);
+  if (name === 'papo' && stages.papo !== undefined)
+    return new Reinforcement(papo(stages.papo, parallel), stages.papo, parts);
+  const [kind, own] = name === 'base' ? (['base', stages.base] as const) : (['beta', stages.beta] as const);
+  const { max_length } = own as BaseSettings | BetaSettings;
+  const all = await lessons(examples, prompts, max_length, kind === 'beta');
+  if (all.length === 0)
+    throw new TrainError(`${name}: every example is longer than max_length, ${max_length} tokens`);
+  if (all.length < examples.length)
+    log.note(
+      `${name}: ${examples.length - all.length} of ${examples.length} examples are longer than max_length, ${max_length} tokens, and left out`,
+    );
+  return new Supervised(kind, own as BaseSettings | BetaSettings, workplace, all, seed);
+}
+
+function trainerOptions(name: StageName, settings: TrainSettings): TrainerOptions {
+  const { optimizer, micro_batch_tokens, recompute, lora } = settings.stages[name] as StageSettings;
+  return {
+    beta1: optimizer.beta1,
+    beta2: optimizer.beta2,
+    epsilon: optimizer.epsilon,
+    weightDecay: optimizer.weight_decay,
+    clipNorm: optimizer.clip_norm,
+    microBatchTokens: micro_batch_tokens,
+    recompute,
+    lora: lora && { ...lora, seed: seedOf(settings.seed, name, 'lora') },
+  };
+}
