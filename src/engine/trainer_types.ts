@@ -35,7 +35,7 @@ export interface TrainerOptions {
 export interface Trajectory {
   /** The tokens of the deltas, sampled end tokens included. */
   tokens: Int32Array;
-  /** Per token, its share of the loss: advantage / T (PAPO, DAPO) or 1 / T (SFT); 0: no loss. */
+  /** Per token, its share of the loss: advantage / T (PAPO, DAPO) or 1 / T (SFT); 0: none, as for what is forced. */
   weights: Float32Array;
   /** RL, needed there: 1 where the engine chose the token. */
   forced?: Uint8Array | undefined;

@@ -4,12 +4,14 @@
 
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "compute/cpu/cpu_backend.h"
 #include "error.h"
 #include "request.h"
 #include "schedule/engine.h"
 #include "text/vocabulary.h"
+#include "train/trainer.h"
 
 namespace npr::addon {
 
@@ -24,8 +26,13 @@ struct LoadOptions {
 LoadOptions load_options(Napi::Object object);
 text::Vocabulary vocabulary(Napi::Object object);
 Request request(Napi::Object object);
+train::TrainerOptions trainer_options(Napi::Object object);
+std::vector<train::Group> groups(Napi::Array list);
+train::Loss loss(Napi::Object object);
 
 Napi::Object to_js(Napi::Env env, const schedule::Stats& stats);
+Napi::Object to_js(Napi::Env env, const train::PassResult& result);
+Napi::Object to_js(Napi::Env env, const train::StepResult& result);
 
 // An Error as JavaScript sees it: `code` is the ErrorCode's name.
 Napi::Error to_js(Napi::Env env, const Error& error);

@@ -6,11 +6,12 @@
 #include <algorithm>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <utility>
 
 #include "addon/convert.h"
 #include "addon/event_batch.h"
+#include "addon/task.h"
+#include "addon/trainer_handle.h"
 #include "model/checkpoint.h"
 #include "model/model.h"
 #include "model/tensors.h"
@@ -18,49 +19,6 @@
 namespace npr::addon {
 
 namespace {
-
-// Runs `work` off the JavaScript thread and settles a promise with what `done` makes of it.
-class Task : public Napi::AsyncWorker {
- public:
-  using Done = std::function<Napi::Value(Napi::Env)>;
-
-  static Napi::Promise run(Napi::Env env, std::function<void()> work, Done done) {
-    auto* task = new Task(env, std::move(work), std::move(done));  // deletes itself once settled
-    auto promise = task->deferred_.Promise();
-    task->Queue();
-    return promise;
-  }
-
- private:
-  Task(Napi::Env env, std::function<void()> work, Done done)
-      : Napi::AsyncWorker(env), deferred_(env), work_(std::move(work)), done_(std::move(done)) {}
-
-  void Execute() override {
-    try {
-      work_();
-    } catch (const Error& error) {
-      error_ = error;
-    } catch (const std::bad_alloc&) {
-      error_ = Error(ErrorCode::out_of_memory, "out of memory");
-    } catch (const std::exception& error) {
-      error_ = Error(ErrorCode::internal, error.what());
-    }
-  }
-
-  void OnOK() override {
-    if (error_) return deferred_.Reject(to_js(Env(), *error_).Value());
-    try {
-      deferred_.Resolve(done_(Env()));
-    } catch (const Napi::Error& error) {
-      deferred_.Reject(error.Value());
-    }
-  }
-
-  Napi::Promise::Deferred deferred_;
-  std::function<void()> work_;
-  Done done_;
-  std::optional<Error> error_;
-};
 
 // Carries events from the engine's thread to JavaScript. Shared, since the engine may outlive the JavaScript object by
 // the length of a close(). Thread safety: post() and close() may be called from any thread.
@@ -110,12 +68,18 @@ class Mailbox {
   bool closed_ = false;
 };
 
+// The constructors of an environment's objects.
+struct Classes {
+  Napi::FunctionReference engine, trainer;
+};
+
 class EngineHandle : public Napi::ObjectWrap<EngineHandle> {
  public:
   static Napi::Function define(Napi::Env env) {
     return DefineClass(env, "NativeEngine",
                        {InstanceMethod<&EngineHandle::info>("info"), InstanceMethod<&EngineHandle::submit>("submit"),
                         InstanceMethod<&EngineHandle::cancel>("cancel"), InstanceMethod<&EngineHandle::stats>("stats"),
+                        InstanceMethod<&EngineHandle::trainer>("trainer"),
                         InstanceMethod<&EngineHandle::check_integrity>("checkIntegrity"),
                         InstanceMethod<&EngineHandle::close>("close")});
   }
@@ -170,6 +134,22 @@ class EngineHandle : public Napi::ObjectWrap<EngineHandle> {
 
   Napi::Value stats(const Napi::CallbackInfo& call) { return to_js(call.Env(), engine(call.Env()).stats()); }
 
+  Napi::Value trainer(const Napi::CallbackInfo& call) {
+    if (call.Length() != 1 || !call[0].IsObject()) {
+      throw Napi::TypeError::New(call.Env(), "trainer(options) takes an object");
+    }
+    const auto options = trainer_options(call[0].As<Napi::Object>());
+    engine(call.Env());
+    if (!seat_.expired()) {
+      throw to_js(call.Env(), Error(ErrorCode::invalid_request, "the engine has a trainer; close that one first"));
+    }
+    auto made = std::make_shared<SeatedTrainer>();
+    seat_ = made->seat;
+    return Task::run(
+        call.Env(), [=, engine = engine_] { made->trainer = std::make_unique<train::Trainer>(engine, options); },
+        [=](Napi::Env env) { return TrainerHandle::make(env.GetInstanceData<Classes>()->trainer, made); });
+  }
+
   Napi::Value check_integrity(const Napi::CallbackInfo& call) {
     engine(call.Env());
     return Task::run(
@@ -190,6 +170,7 @@ class EngineHandle : public Napi::ObjectWrap<EngineHandle> {
 
   std::shared_ptr<schedule::Engine> engine_;
   std::shared_ptr<Mailbox> mailbox_;
+  std::weak_ptr<void> seat_;  // taken as long as there is a trainer
 };
 
 // load(options, vocabulary, onProgress(done, total), onEvents(numbers, text)): Promise<NativeEngine>
@@ -231,16 +212,16 @@ Napi::Value load(const Napi::CallbackInfo& call) {
     progress->Release();
   };
   return Task::run(env, work, [=](Napi::Env env) {
-    auto& classes = *env.GetInstanceData<Napi::FunctionReference>();
-    auto handle = classes.New({});
+    auto handle = env.GetInstanceData<Classes>()->engine.New({});
     EngineHandle::Unwrap(handle)->adopt(*engine, mailbox);
     return handle;
   });
 }
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
-  auto* constructor = new Napi::FunctionReference(Napi::Persistent(EngineHandle::define(env)));
-  env.SetInstanceData(constructor);  // owned by the environment from now on
+  // Owned by the environment from now on.
+  env.SetInstanceData(
+      new Classes{Napi::Persistent(EngineHandle::define(env)), Napi::Persistent(TrainerHandle::define(env))});
   exports["load"] = Napi::Function::New(env, load, "load");
   return exports;
 }

@@ -1,64 +1,9 @@
 #include "addon/convert.h"
+#include "addon/fields.h"
 
 namespace npr::addon {
 
 namespace {
-
-[[noreturn]] void wrong(Napi::Env env, const std::string& key, const char* expected) {
-  throw Napi::TypeError::New(env, key + " should be " + expected);
-}
-
-double number(Napi::Object object, const char* key, double least, double most) {
-  const Napi::Value value = object.Get(key);
-  if (!value.IsNumber()) wrong(object.Env(), key, "a number");
-  const double found = value.As<Napi::Number>().DoubleValue();
-  if (!(found >= least && found <= most)) wrong(object.Env(), key, "a number in its range");
-  return found;
-}
-
-uint32_t count(Napi::Object object, const char* key) {
-  return static_cast<uint32_t>(number(object, key, 0, 4294967295.0));
-}
-
-float real(Napi::Object object, const char* key) { return static_cast<float>(number(object, key, -1e30, 1e30)); }
-
-bool boolean(Napi::Object object, const char* key) {
-  const Napi::Value value = object.Get(key);
-  if (!value.IsBoolean()) wrong(object.Env(), key, "a boolean");
-  return value.As<Napi::Boolean>().Value();
-}
-
-std::string string(Napi::Object object, const char* key) {
-  const Napi::Value value = object.Get(key);
-  if (!value.IsString()) wrong(object.Env(), key, "a string");
-  return value.As<Napi::String>().Utf8Value();
-}
-
-Napi::Array array(Napi::Object object, const char* key) {
-  const Napi::Value value = object.Get(key);
-  if (!value.IsArray()) wrong(object.Env(), key, "an array");
-  return value.As<Napi::Array>();
-}
-
-int32_t token(Napi::Value value, const char* key) {
-  if (!value.IsNumber()) wrong(value.Env(), key, "made of token ids");
-  const double found = value.As<Napi::Number>().DoubleValue();
-  if (!(found >= 0 && found <= 2147483647.0)) wrong(value.Env(), key, "made of token ids");
-  return static_cast<int32_t>(found);
-}
-
-std::vector<int32_t> tokens(Napi::Object object, const char* key) {
-  const Napi::Array list = array(object, key);
-  std::vector<int32_t> out(list.Length());
-  for (uint32_t i = 0; i < list.Length(); ++i) out[i] = token(list.Get(i), key);
-  return out;
-}
-
-Napi::Object object_at(Napi::Object object, const char* key) {
-  const Napi::Value value = object.Get(key);
-  if (!value.IsObject()) wrong(object.Env(), key, "an object");
-  return value.As<Napi::Object>();
-}
 
 sample::Params sampling(Napi::Object object) {
   sample::Params out;
@@ -79,10 +24,7 @@ sample::Params sampling(Napi::Object object) {
     out.logit_bias.emplace_back(token(pair.As<Napi::Array>().Get(0u), "logitBias"),
                                 amount.As<Napi::Number>().FloatValue());
   }
-  const Napi::Value seed = object.Get("seed");
-  if (!seed.IsBigInt()) wrong(object.Env(), "seed", "a bigint");
-  bool lossless = false;
-  out.seed = seed.As<Napi::BigInt>().Uint64Value(&lossless);
+  out.seed = bits64(object, "seed");
   return out;
 }
 
@@ -166,17 +108,8 @@ LoadOptions load_options(Napi::Object object) {
 
 text::Vocabulary vocabulary(Napi::Object object) {
   text::Vocabulary out;
-  const Napi::Value bytes = object.Get("bytes"), offsets = object.Get("offsets");
-  if (!bytes.IsTypedArray() || bytes.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
-    wrong(object.Env(), "bytes", "a Uint8Array");
-  }
-  if (!offsets.IsTypedArray() || offsets.As<Napi::TypedArray>().TypedArrayType() != napi_uint32_array) {
-    wrong(object.Env(), "offsets", "a Uint32Array");
-  }
-  const auto b = bytes.As<Napi::Uint8Array>();
-  const auto o = offsets.As<Napi::Uint32Array>();
-  out.bytes.assign(b.Data(), b.Data() + b.ElementLength());
-  out.offsets.assign(o.Data(), o.Data() + o.ElementLength());
+  out.bytes = typed_array<Napi::Uint8Array>(object, "bytes", napi_uint8_array, "a Uint8Array");
+  out.offsets = typed_array<Napi::Uint32Array>(object, "offsets", napi_uint32_array, "a Uint32Array");
   for (size_t i = 0; i < out.offsets.size(); ++i) {
     if (out.offsets[i] > out.bytes.size() || (i && out.offsets[i] < out.offsets[i - 1])) {
       wrong(object.Env(), "offsets", "ascending and within bytes");

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "addon/convert.h"
 
 namespace npr::addon {
@@ -42,6 +44,36 @@ Napi::Object to_js(Napi::Env env, const schedule::Stats& stats) {
   put("preemptions", stats.preemptions);
   put("requests", stats.requests);
   out["totals"] = totals;
+  return out;
+}
+
+Napi::Object to_js(Napi::Env env, const train::PassResult& result) {
+  auto out = Napi::Object::New(env);
+  const auto put = [&](const char* key, auto value) { out[key] = static_cast<double>(value); };
+  put("loss", result.loss);
+  put("tokens", result.tokens);
+  put("rows", result.rows);
+  put("savedRows", result.saved_rows);
+  put("entropy", result.entropy);
+  put("clipped", result.clipped);
+  put("mismatch", result.mismatch);
+  put("forwardMs", result.forward_ms);
+  put("backwardMs", result.backward_ms);
+  auto logprobs = Napi::Array::New(env, result.logprobs.size());
+  for (uint32_t i = 0; i < result.logprobs.size(); ++i) {
+    auto numbers = Napi::Float32Array::New(env, result.logprobs[i].size());
+    std::ranges::copy(result.logprobs[i], numbers.Data());
+    logprobs[i] = numbers;
+  }
+  out["logprobs"] = logprobs;
+  return out;
+}
+
+Napi::Object to_js(Napi::Env env, const train::StepResult& result) {
+  auto out = Napi::Object::New(env);
+  out["gradientNorm"] = result.report.gradient_norm;
+  out["applied"] = result.report.applied;
+  out["updateMs"] = result.update_ms;
   return out;
 }
 

@@ -51,6 +51,12 @@ void require_valid(const Trajectory& trajectory, const Group& group, uint32_t vo
   if (!trajectory.old_logprobs.empty()) require_finite("old log-probabilities", trajectory.old_logprobs);
   if (!group.request) return;
   require_length("marks of forced tokens", trajectory.forced.size());
+  for (size_t i = 0; i < count; ++i) {
+    if (trajectory.forced[i] && trajectory.weights[i] != 0) {
+      refuse("its token " + std::to_string(i) + " is forced and has the weight " +
+             std::to_string(trajectory.weights[i]) + "; expected 0, as the policy did not choose it");
+    }
+  }
   if (trajectory.choice >= group.request->n) {
     refuse("it is choice " + std::to_string(trajectory.choice) + "; its request asked for " +
            std::to_string(group.request->n) + " samples");

@@ -216,8 +216,13 @@ TEST(what_does_not_follow_from_its_request_is_refused) {
     *at = 0;
     return true;
   });
+  check_refused("is forced and has the weight 1", [&](Group& group) {
+    group.trajectories[0].weights.assign(group.trajectories[0].tokens.size(), 1);
+    return first_forced(group) != group.trajectories[0].forced.end();
+  });
   check_refused("group 0, trajectory 0: the trajectory does not follow from its request at token 0", [](Group& group) {
     group.trajectories[0].forced[0] = 1;
+    group.trajectories[0].weights[0] = 0;
     return true;
   });
   check_refused("it could not be sampled there", [](Group& group) {

@@ -27,7 +27,7 @@ inline npr::train::Trajectory trajectory_of(const Run& run, const Flat& flat) {
   const auto prompt = run.task().request.prompt.size();
   out.tokens.assign(flat.tokens.begin() + static_cast<ptrdiff_t>(prompt), flat.tokens.end());
   collect_forced(run, run.choice().trunk(), out.forced);
-  out.weights.assign(out.tokens.size(), 1.0f);
+  for (const uint8_t forced : out.forced) out.weights.push_back(forced ? 0 : 1);
   return out;
 }
 
