@@ -7,9 +7,19 @@ type Program = 'engine_bench' | 'kernels_bench' | 'step_bench';
 export type Line =
   | { type: 'model'; backend: string; threads: number; parameters: number }
   | { type: 'machine'; round: number; bytes_per_second: number; flops_per_second: number }
+  | ({ type: 'startup' } & StartupLine)
   | ({ type: 'prefill' } & Figure)
   | ({ type: 'decode' } & Figure)
   | { type: 'load'; round: number; callers: number; requests: number; tokens: number; seconds: number };
+
+export interface StartupLine {
+  weights: 'bf16' | 'int8';
+  round: number;
+  seconds: number;
+  file_bytes: number;
+  read_seconds: number;
+  peak_resident_bytes: number;
+}
 
 export interface Figure {
   weights: 'bf16' | 'int8';
@@ -25,7 +35,7 @@ export interface Figure {
 
 /** Rejects with the program's own message where it fails. */
 export async function engineBench(
-  command: 'random' | 'speed' | 'load',
+  command: 'random' | 'startup' | 'speed' | 'load',
   directory: string,
   options: Record<string, string | number> = {},
 ): Promise<Line[]> {

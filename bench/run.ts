@@ -15,7 +15,7 @@ import { type Comparison, compare, comparisonText } from './peers/comparison.js'
 import type { Engine } from './peers/engine.js';
 import { nodeLlamaCpp } from './peers/node_llama_cpp.js';
 import { nprServe } from './peers/npr_serve.js';
-import { floorsText, int8Text, measureSpeed, type Speed, speedText } from './speed.js';
+import { floorsText, int8Text, measureSpeed, type Speed, speedText, startupText } from './speed.js';
 import { measureStep, type Step, stepText } from './step.js';
 import { measureStreams, type Streams, streamsText } from './streams.js';
 
@@ -68,7 +68,7 @@ if (wants('qwen3-0.6b')) {
     weights: 'bf16,int8',
   });
   results.speed.push(speed);
-  print(`${speedText(speed)}\n\n${int8Text(speed)}\n\n${floorsText(speed)}`);
+  print([speedText, startupText, int8Text, floorsText].map((text) => text(speed)).join('\n\n'));
 }
 if (wants('bundled')) {
   const speed = await measureSpeed('npr-lab', bundled, {

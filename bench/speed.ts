@@ -1,5 +1,5 @@
 /** Prefill and decode of the engine alone, beside what the machine allows. */
-import { engineBench, type Figure, type Line } from './native_program.js';
+import { engineBench, type Figure, type Line, type StartupLine } from './native_program.js';
 import { type Spread, spread } from './spread.js';
 import { number, percent, spreadText, table } from './table.js';
 
@@ -11,10 +11,21 @@ export interface Speed {
   tokensPerBranch: number;
   rounds: number;
   machine: { bytesPerSecond: Spread; flopsPerSecond: Spread };
+  startup: Startup[];
   prefill: Row;
   decode: Row[];
   /** The same work with int8 weights, where it was measured. */
   int8: Int8Row[];
+}
+
+/** From the files, which the system has in its cache, to a model in memory. */
+interface Startup {
+  weights: 'bf16' | 'int8';
+  seconds: Spread;
+  /** Of reading the files alone, once, by one thread. */
+  readSeconds: Spread;
+  fileBytes: number;
+  peakResidentBytes: Spread;
 }
 
 /** Prefill where there are no branches. */
@@ -39,7 +50,10 @@ interface Row {
 const trunk = 512;
 
 export async function measureSpeed(model: string, directory: string, options: Options): Promise<Speed> {
-  const tokens = options.tokens;
+  const { threads, rounds, tokens, weights } = options;
+  const loads = (await engineBench('startup', directory, { threads, rounds, weights })).filter(
+    (line) => line.type === 'startup',
+  );
   const lines = await engineBench('speed', directory, { ...options, trunk, branches: '1,2,4,8,16' });
   const of = <T extends Line['type']>(type: T) =>
     lines.filter((line): line is Extract<Line, { type: T }> => line.type === type);
@@ -99,9 +113,20 @@ export async function measureSpeed(model: string, directory: string, options: Op
       bytesPerSecond: spread(machine.map((line) => line.bytes_per_second)),
       flopsPerSecond: spread(machine.map((line) => line.flops_per_second)),
     },
+    startup: weights.split(',').map((format) => startupOf(loads.filter((load) => load.weights === format))),
     prefill: row(prefill),
     decode: counts.map((count) => row(decode.filter(({ branches }) => branches === count))),
     int8: options.weights === 'bf16,int8' ? int8Rows() : [],
+  };
+}
+
+function startupOf(loads: StartupLine[]): Startup {
+  return {
+    weights: loads[0]?.weights ?? 'bf16',
+    seconds: spread(loads.map((load) => load.seconds)),
+    readSeconds: spread(loads.map((load) => load.read_seconds)),
+    fileBytes: loads[0]?.file_bytes ?? 0,
+    peakResidentBytes: spread(loads.map((load) => load.peak_resident_bytes)),
   };
 }
 
@@ -140,6 +165,21 @@ export function speedText(speed: Speed): string {
       ]),
     ),
   ].join('\n');
+}
+
+/** Memory is what the process had resident at most while it loaded. */
+export function startupText({ startup }: Speed): string {
+  const giga = (bytes: number) => number(bytes / 1e9);
+  return table(
+    ['load', 'seconds', 'reading alone', 'file GB', 'memory GB'],
+    startup.map(({ weights, seconds, readSeconds, fileBytes, peakResidentBytes }) => [
+      `${weights} weights`,
+      spreadText(seconds),
+      spreadText(readSeconds),
+      giga(fileBytes),
+      giga(peakResidentBytes.median),
+    ]),
+  );
 }
 
 /** Of a model that was measured with both. */

@@ -1,10 +1,8 @@
-// The forward and backward of training, without Node: one JSON object a line on standard output.
+// Forward, backward and optimizer step of training, without Node: one JSON object a line on standard output.
 //   training_bench DIR [--threads N] [--isa avx512|avx2|plain] [--rounds N] [--tokens N,N] [--branches N]
 //                      [--recompute none|layer]
 // A sequence is a prompt of a quarter of its tokens, branches that share half of them, and a quarter behind the join;
 // the loss is over all but the prompt.
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -17,7 +15,9 @@
 
 #include "common/machine_limits.h"
 #include "common/options.h"
+#include "common/peak_memory.h"
 #include "model/training_graph.h"
+#include "train/optimizer.h"
 
 namespace {
 
@@ -26,17 +26,6 @@ using namespace npr::bench;
 using Clock = std::chrono::steady_clock;
 
 double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
-
-struct Gradients : model::GradientSink {
-  explicit Gradients(model::Model& model) {
-    for (const auto& parameter : model::parameters(model)) {
-      arrays.push_back(std::static_pointer_cast<float>(model.backend().allocate(parameter.size() * sizeof(float))));
-    }
-  }
-  float* array(uint32_t parameter) override { return arrays[parameter].get(); }
-  void done(uint32_t) override {}
-  std::vector<std::shared_ptr<float>> arrays;
-};
 
 struct Sequences {
   model::Batch batch;
@@ -118,9 +107,12 @@ int main(int argc, char** argv) {
     const model::Checkpoint checkpoint(argv[1]);
     const auto& config = checkpoint.config();
     model::Model model(checkpoint, compute::make_cpu_backend(cpu), (longest + 16) * config.kv_shape().slot_bytes(), 16);
-    Gradients gradients(model);
+    const auto gradients = train::make_parameter_store(model, {});
+    train::Optimizer optimizer(model.backend(), *gradients, {});
+    // Masters, moments and gradients are read, and the first three written.
+    const double update_bytes = 28.0 * static_cast<double>(gradients->arrays().size());
     for (uint32_t round = 0; round < options.count("--rounds"); ++round) {
-      const double peak = bf16_peak(cpu.threads);
+      const double peak = bf16_peak(cpu.threads), bandwidth = read_bandwidth(cpu.threads);
       for (const uint32_t tokens : lengths) {
         model::TrainingGraph graph(model, recompute == "layer" ? model::Recompute::layer : model::Recompute::none);
         const auto sequences = make_sequences(config, tokens, options.count("--branches"));
@@ -134,20 +126,23 @@ int main(int argc, char** argv) {
               std::span(sequences.loss_rows)
                   .subspan(first, std::min<size_t>(graph.head_rows(), sequences.loss_rows.size() - first));
           cross_entropy(model.backend(), graph.logits(rows), config.vocab_size, weight);
-          graph.logits_backward(gradients);
+          graph.logits_backward(*gradients);
         }
         const double head = since(head_start);
         const auto backward_start = Clock::now();
-        graph.backward(gradients);
+        graph.backward(*gradients);
         const double backward = since(backward_start), total = since(start);
-        rusage usage{};
-        getrusage(RUSAGE_SELF, &usage);
+        const auto update_start = Clock::now();
+        optimizer.step(1e-6);
+        const double update = since(update_start);
         std::printf(
             "{\"type\": \"train\", \"round\": %u, \"tokens\": %u, \"tokens_per_second\": %.6g, "
             "\"limit_tokens_per_second\": %.6g, \"forward_s\": %.4g, \"head_s\": %.4g, \"backward_s\": %.4g, "
-            "\"flops_per_second\": %.6g, \"peak_resident_bytes\": %.0f}\n",
+            "\"flops_per_second\": %.6g, \"update_s\": %.4g, \"limit_update_s\": %.4g, "
+            "\"peak_resident_bytes\": %llu}\n",
             round, tokens, tokens / total, tokens * peak / flops_of(config, sequences), forward, head, backward,
-            flops_of(config, sequences) / total, usage.ru_maxrss * 1024.0);
+            flops_of(config, sequences) / total, update, update_bytes / bandwidth,
+            static_cast<unsigned long long>(peak_resident()));
         std::fflush(stdout);
       }
     }

@@ -25,9 +25,7 @@ AtomicFile::~AtomicFile() {
 }
 
 AtomicFile::AtomicFile(AtomicFile&& other) noexcept
-    : path_(std::move(other.path_)),
-      fd_(std::exchange(other.fd_, -1)),
-      exists_(std::exchange(other.exists_, false)) {}
+    : path_(std::move(other.path_)), fd_(std::exchange(other.fd_, -1)), exists_(std::exchange(other.exists_, false)) {}
 
 void AtomicFile::write(std::span<const std::byte> bytes) {
   while (!bytes.empty()) {

@@ -6,8 +6,8 @@
 
 namespace npr::model {
 
-// Written as NAME.partial beside its place. Every member throws Error(invalid_request) where the system refuses, as with
-// a full disk or a folder that can't be written to. Thread safety: one thread at a time.
+// Written as NAME.partial beside its place. Every member throws Error(invalid_request) where the system refuses, as
+// with a full disk or a folder that can't be written to. Thread safety: one thread at a time.
 class AtomicFile {
  public:
   explicit AtomicFile(const std::filesystem::path& path);
@@ -28,7 +28,7 @@ class AtomicFile {
   std::filesystem::path partial() const;
 
   std::filesystem::path path_;
-  int fd_ = -1;           // until sync()
+  int fd_ = -1;          // until sync()
   bool exists_ = false;  // under the name of partial()
 };
 

@@ -15,8 +15,8 @@ namespace npr::model {
 constexpr uint64_t usual_shard_bytes = 5'000'000'000;
 
 // bf16, tensor by tensor: one model.safetensors, or where that would be larger than `shard_bytes`, shards of up to that
-// size with model.safetensors.index.json; a tensor is never split. Names appear once all is on the disk, the index last.
-// Thread safety: one thread at a time.
+// size with model.safetensors.index.json; a tensor is never split. Names appear once all is on the disk, the index
+// last. Thread safety: one thread at a time.
 class CheckpointWriter {
  public:
   // Every member throws Error(invalid_request) where a file can't be written; nothing is left behind then.

@@ -5,10 +5,10 @@
 namespace npr::train {
 namespace {
 
-// Without aliasing and errno (CMakeLists.txt), the loop vectorizes for any machine; every operation rounds once, so that
-// all machines agree.
-void update(const AdamWStep& s, size_t n, float* __restrict master, float* __restrict gradient,
-            float* __restrict first, float* __restrict second) {
+// Without aliasing and errno (CMakeLists.txt), the loop vectorizes for any machine; every operation rounds once, so
+// that all machines agree.
+void update(const AdamWStep& s, size_t n, float* __restrict master, float* __restrict gradient, float* __restrict first,
+            float* __restrict second) {
   for (size_t i = 0; i < n; ++i) {
     const float g = gradient[i] * s.gradient_scale;
     const float m = first[i] + s.weight1 * (g - first[i]);

@@ -20,8 +20,8 @@ struct AdamWStep {
   float gradient_scale, keep, weight1, beta2, weight2, step_size, root_of_correction2, epsilon;
 };
 
-// Updates masters and moments of the same numbers, and clears their gradients. What one number becomes depends on itself
-// alone. Memory bound: reads 16 bytes a number and writes as many.
+// Updates masters and moments of the same numbers, and clears their gradients. What one number becomes depends on
+// itself alone. Memory bound: reads 16 bytes a number and writes as many.
 void adamw(const AdamWStep& step, std::span<float> masters, std::span<float> gradients, std::span<float> first_moments,
            std::span<float> second_moments);
 

@@ -9,6 +9,7 @@
 #include "compute/convert.h"
 #include "error.h"
 #include "sample/philox.h"
+#include "train/number_text.h"
 
 namespace npr::train {
 namespace {
@@ -17,8 +18,8 @@ struct Named {
   LoraTarget target;
   const char *name, *tensor;
 };
-constexpr Named names[] = {{LoraTarget::q, "q", "self_attn.q_proj"},   {LoraTarget::k, "k", "self_attn.k_proj"},
-                           {LoraTarget::v, "v", "self_attn.v_proj"},   {LoraTarget::o, "o", "self_attn.o_proj"},
+constexpr Named names[] = {{LoraTarget::q, "q", "self_attn.q_proj"},    {LoraTarget::k, "k", "self_attn.k_proj"},
+                           {LoraTarget::v, "v", "self_attn.v_proj"},    {LoraTarget::o, "o", "self_attn.o_proj"},
                            {LoraTarget::gate, "gate", "mlp.gate_proj"}, {LoraTarget::up, "up", "mlp.up_proj"},
                            {LoraTarget::down, "down", "mlp.down_proj"}};
 
@@ -40,7 +41,7 @@ void require_valid(const LoraOptions& options, const model::Parameter& parameter
 
 void require_valid(const LoraOptions& options) {
   if (!std::isfinite(options.alpha) || options.alpha <= 0)
-    refuse("alpha: expected a number above 0, found " + std::to_string(options.alpha));
+    refuse("alpha: expected a number above 0, found " + number_text(options.alpha));
   if (options.targets.empty()) refuse("targets: expected at least one of q, k, v, o, gate, up, down, found none");
   if (std::set(options.targets.begin(), options.targets.end()).size() != options.targets.size())
     refuse("targets: expected each once");
@@ -184,12 +185,9 @@ void LoraParameters::apply(uint32_t index) {
 
 LowRank LoraParameters::factors(const Adapted& adapted, const Target& target) const {
   const float* masters = arrays_.masters().data();
-  return {target.rows,
-          parameters_[adapted.parameter].columns,
-          options_.rank,
-          static_cast<float>(options_.alpha / options_.rank),
-          masters + target.a,
-          masters + target.b};
+  return {target.rows,        parameters_[adapted.parameter].columns,
+          options_.rank,      static_cast<float>(options_.alpha / options_.rank),
+          masters + target.a, masters + target.b};
 }
 
 std::vector<ParameterStore::Frozen> LoraParameters::frozen() {
@@ -207,7 +205,7 @@ std::vector<ParameterStore::Frozen> LoraParameters::frozen() {
 }
 
 std::string LoraParameters::description() const {
-  std::string out = "lora of rank " + std::to_string(options_.rank) + ", alpha " + std::to_string(options_.alpha) + ":";
+  std::string out = "lora of rank " + std::to_string(options_.rank) + ", alpha " + number_text(options_.alpha) + ":";
   for (const Named& named : names) {
     if (std::find(options_.targets.begin(), options_.targets.end(), named.target) != options_.targets.end())
       out += std::string(" ") + named.name;

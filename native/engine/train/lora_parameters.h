@@ -9,10 +9,10 @@
 
 namespace npr::train {
 
-// A target's weights are W0 + alpha / rank B A, with masters and moments for A [rank, columns] and B [rows, rank] alone.
-// A starts Kaiming-uniform with a = sqrt(5), which is uniform within 1 / sqrt(columns), and B as zeros, as PEFT does
-// (peft/tuners/lora/layer.py, reset_lora_parameters). W0 stays bf16, as the engine held it: 2 bytes a number of the
-// matrices that hold a target; besides, one of them at a time as floats, for its gradient or its merged weights.
+// A target's weights are W0 + alpha / rank B A, with masters and moments for A [rank, columns] and B [rows, rank]
+// alone. A starts Kaiming-uniform with a = sqrt(5), which is uniform within 1 / sqrt(columns), and B as zeros, as PEFT
+// does (peft/tuners/lora/layer.py, reset_lora_parameters). W0 stays bf16, as the engine held it: 2 bytes a number of
+// the matrices that hold a target; besides, one of them at a time as floats, for its gradient or its merged weights.
 // Thread safety: as ParameterStore.
 class LoraParameters : public ParameterStore {
  public:

@@ -1,5 +1,5 @@
-// The algebra of LoRA: W [rows, columns] = base + scale b [rows, rank] . a [rank, columns]. Arrays are row-major in host
-// memory; every sum has one order whatever the thread count.
+// The algebra of LoRA: W [rows, columns] = base + scale b [rows, rank] . a [rank, columns]. Arrays are row-major in
+// host memory; every sum has one order whatever the thread count.
 #pragma once
 #include <cstdint>
 

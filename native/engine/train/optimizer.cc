@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "error.h"
+#include "train/number_text.h"
 
 namespace npr::train {
 namespace {
@@ -17,7 +18,7 @@ uint32_t chunks(size_t size) { return static_cast<uint32_t>((size + chunk - 1) /
 void require(bool holds, const char* name, const char* expected, double found) {
   if (!holds)
     throw Error(ErrorCode::invalid_request,
-                std::string(name) + ": expected " + expected + ", found " + std::to_string(found));
+                std::string(name) + ": expected " + expected + ", found " + number_text(found));
 }
 
 }  // namespace

@@ -29,8 +29,8 @@ class Optimizer {
   void set_steps(uint64_t steps) { steps_ = steps; }
 
   // Takes the gradients that the store collected, and clears them. Clips as torch.nn.utils.clip_grad_norm_ does: by
-  // clip_norm / (norm + 1e-6) where that is below 1. Throws Error(invalid_request) where the learning rate is negative or
-  // not finite, Error(invalid_checkpoint) where it makes weights that are not finite.
+  // clip_norm / (norm + 1e-6) where that is below 1. Throws Error(invalid_request) where the learning rate is negative
+  // or not finite, Error(invalid_checkpoint) where it makes weights that are not finite.
   StepReport step(double learning_rate);
   // Clears the gradients.
   void discard();

@@ -10,6 +10,7 @@
 #include "error.h"
 #include "model/safetensors.h"
 #include "model/safetensors_writer.h"
+#include "train/number_text.h"
 
 namespace npr::train {
 namespace {
@@ -41,21 +42,15 @@ std::vector<Stored> contents(ParameterStore& store) {
   return out;
 }
 
-// So that it reads back as the same number.
-std::string text(double number) {
-  char digits[32];
-  return {digits, std::to_chars(digits, digits + sizeof digits, number).ptr};
-}
-
 std::map<std::string, std::string> options_of(const ParameterStore& store, const Optimizer& optimizer) {
   const OptimizerOptions& options = optimizer.options();
   return {{"format", format},
           {"trained", store.description()},
-          {"beta1", text(options.adamw.beta1)},
-          {"beta2", text(options.adamw.beta2)},
-          {"epsilon", text(options.adamw.epsilon)},
-          {"weight_decay", text(options.adamw.weight_decay)},
-          {"clip_norm", text(options.clip_norm)}};
+          {"beta1", number_text(options.adamw.beta1)},
+          {"beta2", number_text(options.adamw.beta2)},
+          {"epsilon", number_text(options.adamw.epsilon)},
+          {"weight_decay", number_text(options.adamw.weight_decay)},
+          {"clip_norm", number_text(options.clip_norm)}};
 }
 
 [[noreturn]] void refuse(const std::filesystem::path& path, const std::string& what, const std::string& expected,
@@ -80,8 +75,7 @@ std::vector<const model::Tensor*> match(const model::SafetensorsFile& file, cons
   std::vector<const model::Tensor*> out;
   for (const Stored& stored : wanted) {
     const auto& [name, type, shape] = stored.tensor;
-    const std::string expected =
-        (type == model::StoredTensor::Type::f32 ? "F32 " : "BF16 ") + model::shape_text(shape);
+    const std::string expected = (type == model::StoredTensor::Type::f32 ? "F32 " : "BF16 ") + model::shape_text(shape);
     const auto at = found.find(name);
     if (at == found.end()) refuse(file.path(), name, expected, "none");
     const std::string actual = at->second->dtype + " " + model::shape_text(at->second->shape);

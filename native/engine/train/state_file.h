@@ -14,9 +14,9 @@ namespace npr::train {
 // Throws Error(invalid_request) where the file can't be written; what had its name before stays then.
 void save_state(const std::filesystem::path& path, ParameterStore& store, const Optimizer& optimizer);
 
-// Restores it, clears the gradients and makes the engine's weights anew. Throws Error(invalid_request) where the state is
-// that of other options or other shapes, naming what differs, Error(invalid_checkpoint) where the file is damaged; in
-// both cases nothing has changed.
+// Restores it, clears the gradients and makes the engine's weights anew. Throws Error(invalid_request) where the state
+// is that of other options or other shapes, naming what differs, Error(invalid_checkpoint) where the file is damaged;
+// in both cases nothing has changed.
 void load_state(const std::filesystem::path& path, ParameterStore& store, Optimizer& optimizer);
 
 }  // namespace npr::train

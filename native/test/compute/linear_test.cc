@@ -99,10 +99,10 @@ TEST(parts_of_any_dtype_stack) {
 }
 
 TEST(half_and_float_round_as_they_should) {
-  const float floats[] = {1.00390625f, 1.01171875f, -0.0f, 3.4e38f};  // ties to even, a zero's sign, overflow
-  const float expected[] = {1.0f, 1.015625f, -0.0f, INFINITY};
-  const uint16_t halves[] = {0x0001, 0x8400, 0x7c00, 0x3c00};  // smallest subnormal, -2^-14, infinity, 1
-  const float half_values[] = {0x1p-24f, -0x1p-14f, INFINITY, 1.0f};
+  const float floats[] = {1.00390625f, 1.01171875f, -0.0f, 3.395e38f};  // ties to even, a zero's sign, the largest
+  const float expected[] = {1.0f, 1.015625f, -0.0f, 0x1.fep127f};
+  const uint16_t halves[] = {0x0001, 0x8400, 0x7bff, 0x3c00};  // smallest subnormal, -2^-14, the largest, 1
+  const float half_values[] = {0x1p-24f, -0x1p-14f, 65536.0f, 1.0f};
   const HostRows parts[] = {{floats, DType::f32, 1}, {halves, DType::f16, 1}};
   for (auto& backend : backends(1)) {
     const auto w = backend->pack(parts, 4);
@@ -113,6 +113,51 @@ TEST(half_and_float_round_as_they_should) {
       CHECK_EQ(rows[4 + i], half_values[i]);
     }
     CHECK(std::signbit(rows[2]));
+  }
+}
+
+TEST(updated_in_place_as_if_packed_anew) {
+  constexpr uint32_t k = 70, n = 90;  // no multiples of a block or a panel
+  Random random(6);
+  const auto before = random_bf16s(random, n * k), after = random_bf16s(random, n * k);
+  const auto floats = random_floats(random, n * k);
+  const HostRows old{before.data(), DType::bf16, n};
+  const HostRows parts[] = {{floats.data(), DType::f32, 37}, {after.data(), DType::bf16, n - 37}};
+  for (auto& backend : backends(2)) {
+    const auto updated = backend->pack({&old, 1}, k), fresh = backend->pack(parts, k);
+    const auto x = random_bf16s(random, 5 * k);
+    CHECK(product(*backend, *updated, x) != product(*backend, *fresh, x));
+    backend->update(*updated, parts);
+    CHECK(product(*backend, *updated, x) == product(*backend, *fresh, x));
+    CHECK_THROWS(backend->update(*updated, {parts, 1}));
+  }
+}
+
+TEST(int8_weights_are_not_updated) {
+  const std::vector<bf16> zeros(64);
+  const HostRows rows{zeros.data(), DType::bf16, 4};
+  for (auto& backend : backends(1, WeightFormat::int8)) {
+    const auto matrix = backend->pack({&rows, 1}, 16);
+    CHECK(CHECK_THROWS(backend->update(*matrix, {&rows, 1})).find("int8") != std::string::npos);
+  }
+}
+
+TEST(weights_that_are_not_finite_are_refused) {
+  constexpr uint32_t k = 70, n = 33;
+  for (const auto format : {WeightFormat::bf16, WeightFormat::int8}) {
+    for (auto& backend : backends(2, format)) {
+      // 3.3895e38 is the largest that bf16 holds; above 3.3961e38 it rounds to infinity.
+      for (const float bad : {std::nanf(""), -std::nanf(""), INFINITY, -INFINITY, 3.3962e38f}) {
+        for (const size_t at : {size_t{0}, size_t{k} * 16 + 67, size_t{n} * k - 1}) {
+          std::vector<float> weights(n * k, 1);
+          weights[at] = bad;
+          const HostRows rows{weights.data(), DType::f32, n};
+          CHECK_THROWS(backend->pack({&rows, 1}, k));
+          weights[at] = 3.396e38f;
+          CHECK(backend->pack({&rows, 1}, k) != nullptr);
+        }
+      }
+    }
   }
 }
 

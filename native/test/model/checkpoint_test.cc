@@ -130,7 +130,7 @@ TEST(faults_of_the_directory) {
            [](const path& d) { remove(weights(d)), create_directory(weights(d)); },
            {in_file + "expected a file, found a directory"}},
       },
-      true, 0);
+      true, npr::model::usual_shard_bytes);
 }
 
 TEST(unreadable_files) {
@@ -139,7 +139,7 @@ TEST(unreadable_files) {
   check_faults(
       {{"weights", [&](const path& d) { forbid(weights(d)); }, {in_file + "expected a readable file"}},
        {"config", [&](const path& d) { forbid(d / "config.json"); }, {"config.json: expected a readable file"}}},
-      true, 0);
+      true, npr::model::usual_shard_bytes);
 }
 
 TEST(faults_of_the_header) {
@@ -166,7 +166,7 @@ TEST(faults_of_the_header) {
            header(R"({"format":"pt"})", "3"),
            {in_file + "__metadata__: expected an object, found 3"}},
       },
-      true, 0);
+      true, npr::model::usual_shard_bytes);
 }
 
 TEST(faults_of_an_entry) {
@@ -216,7 +216,7 @@ TEST(faults_of_an_entry) {
            },
            {in_file + "gap: data_offsets: expected to begin at", "a gap"}},
       },
-      true, 0);
+      true, npr::model::usual_shard_bytes);
 }
 
 TEST(faults_of_the_tensors) {
@@ -261,7 +261,7 @@ TEST(faults_of_the_tensors) {
           {"NaN", number(77, "\xc0\x7f"), {in_file + embedding + ": expected finite weights, found NaN or infinity"}},
           {"infinity", number(3635, "\x80\xff"), {in_file + embedding + ": expected finite weights"}},
       },
-      true, 0);
+      true, npr::model::usual_shard_bytes);
 }
 
 TEST(faults_of_shards) {

@@ -289,7 +289,7 @@ TEST(refuses_batches_that_make_no_sense) {
   CHECK(run([](Flat& f) { f.tokens[3] = -1; }).find("tokens within the vocabulary") != std::string::npos);
   CHECK(run([](Flat& f) { f.layout.positions[0] = 512; }).find("positions within") != std::string::npos);
   CHECK(run([](Flat& f) { f.slots[7] = 64; }).find("slots within the pool") != std::string::npos);
-  CHECK(run([](Flat& f) { f = plain_case(101, 9, 0, 1); }).find("1 to max_rows rows") != std::string::npos);
+  CHECK(run([](Flat& f) { f = plain_case(101, 9, 0, 1); }).find("at most max_rows rows") != std::string::npos);
   const Flat sound = plain_case(101, 8, 0, 1);
   test::whole(model, sound);
   CHECK(CHECK_THROWS(model.logits(8, 1)).find("rows that were asked for") != std::string::npos);

@@ -163,7 +163,8 @@ TEST(gradients_are_those_of_finite_differences) {
 TEST(threads_change_no_bit) {
   const TinyDirectory directory;
   Trained one(directory.path(), all, {}, 1), three(directory.path(), all, {}, 3);
-  for (const uint64_t seed : {1, 2}) CHECK_EQ(one.random_step(seed).gradient_norm, three.random_step(seed).gradient_norm);
+  for (const uint64_t seed : {1, 2})
+    CHECK_EQ(one.random_step(seed).gradient_norm, three.random_step(seed).gradient_norm);
   CHECK(test::same_state(one, three));
   CHECK(test::engine_weights(one.model) == test::engine_weights(three.model));
 }

@@ -66,8 +66,8 @@ TEST(golden_weights_of_an_untied_model) { check_golden("random-untied-sharded");
 TEST(steps_follow_the_formula) {
   const TinyDirectory directory;
   // An epsilon that counts, and a norm that clips some steps and leaves others.
-  const OptimizerOptions options{
-      .adamw = {.beta1 = 0.8, .beta2 = 0.97, .epsilon = 1e-2, .weight_decay = 0.3}, .clip_norm = 40};
+  const OptimizerOptions options{.adamw = {.beta1 = 0.8, .beta2 = 0.97, .epsilon = 1e-2, .weight_decay = 0.3},
+                                 .clip_norm = 40};
   Trained trained(directory.path(), {}, options);
   const auto& arrays = trained.store->arrays();
   const auto before = copy(arrays.masters());
@@ -154,9 +154,7 @@ TEST(discarded_gradients_are_gone) {
 
 TEST(options_that_make_no_sense_are_refused) {
   const TinyDirectory directory;
-  const auto refused = [&](OptimizerOptions options) {
-    return CHECK_THROWS(Trained(directory.path(), {}, options));
-  };
+  const auto refused = [&](OptimizerOptions options) { return CHECK_THROWS(Trained(directory.path(), {}, options)); };
   CHECK(contains(refused({.adamw = {.beta1 = 1}}), "beta1: expected"));
   CHECK(contains(refused({.adamw = {.beta2 = -0.1}}), "beta2: expected"));
   CHECK(contains(refused({.adamw = {.epsilon = 0}}), "epsilon: expected"));

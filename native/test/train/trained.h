@@ -22,8 +22,8 @@ using npr::train::OptimizerOptions;
 
 inline npr::model::Model load_model(const std::filesystem::path& directory, uint32_t threads = 1,
                                     npr::compute::WeightFormat weights = npr::compute::WeightFormat::bf16) {
-  return {npr::model::Checkpoint(directory),
-          npr::compute::make_cpu_backend({.threads = threads, .weights = weights}), uint64_t{1} << 20, 8};
+  return {npr::model::Checkpoint(directory), npr::compute::make_cpu_backend({.threads = threads, .weights = weights}),
+          uint64_t{1} << 20, 8};
 }
 
 // A random model of tiny_config().
