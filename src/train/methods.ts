@@ -48,6 +48,7 @@ export function papo(settings: PapoSettings, parallel: ParallelSettings): Method
 
 /** Whether the update may learn from a response. One that was cut off by its limit stays, with the reward it got. */
 export function passes({ response, score }: Scored, filter: Method['filter']): boolean {
+  if (response.tokens.length === 0) return false; // nothing to learn from
   if (filter === 'none') return true;
   if (response.reason === 'invalid_structure') return false;
   if (response.reason === 'length') return true;

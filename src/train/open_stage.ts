@@ -73,13 +73,19 @@ export async function openStage(
   }
 }
 
+/** Of tasks that have none: the same questions whatever the run's seed is, and others than those it learns from. */
+const VALIDATION_SEED = 2 ** 32 - 1;
+
 async function heldOut(
   run: TrainSettings,
   own: StageSettings,
 ): Promise<{ examples: Example[]; settings: ValidationSettings } | undefined> {
   const settings = { ...run.validation, ...own.validation };
   if (settings.data === undefined) return undefined;
-  return { examples: await loadExamples(settings.data, 0), settings: settings as ValidationSettings };
+  return {
+    examples: await loadExamples(settings.data, VALIDATION_SEED),
+    settings: settings as ValidationSettings,
+  };
 }
 
 /** What a stage learns from: nothing that it is validated on. */

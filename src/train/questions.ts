@@ -5,7 +5,7 @@ import { fraction, seedOf } from './random.js';
 import type { BaseSettings, DataSettings } from './settings.js';
 import { Draw } from './tasks/draw.js';
 import { makeTasks } from './tasks/families.js';
-import { taskText } from './tasks/texts.js';
+import { taskText } from './tasks/write.js';
 
 /** `seed`: of tasks that have none of their own, and of which examples a limit leaves. Throws a DataError or a TaskError. */
 export async function loadExamples(data: DataSettings, seed: number): Promise<Example[]> {

@@ -1,9 +1,8 @@
 /** The stages that learn from their own responses: zero by DAPO, papo by PAPO. */
-import type { PassResult } from '../engine/trainer_types.js';
 import { mean, uniform } from './advantages.js';
 import { sampleBatch } from './batch.js';
 import type { Example } from './examples.js';
-import { passFigures, responseFigures, type Scored, traces } from './figures.js';
+import { responseFigures, type Scored, traces } from './figures.js';
 import { learningRate } from './learning_rate.js';
 import { type Method, passes } from './methods.js';
 import { EpochOrder } from './order.js';
@@ -13,8 +12,8 @@ import { engineRequest } from './requests.js';
 import { fitting, sample } from './sample.js';
 import type { Scorer } from './scoring.js';
 import type { ReinforcementSettings } from './settings.js';
-import { checkExact, type Stage, type StepReport, TrainError, type Workplace } from './stage.js';
-import { forcedGroups, lossTokens, sampledGroups, type Weighted } from './trajectories.js';
+import { type Stage, type StepReport, TrainError, type Workplace } from './stage.js';
+import { updatePolicy } from './update.js';
 
 interface Group {
   responses: Scored[];
@@ -108,7 +107,17 @@ export class Reinforcement implements Stage {
         report.notes.push(
           `${batch.useful.length} of ${prompts} groups: the others of ${batch.seen.length} had equal scores`,
         );
-      await this.#update(kept, advantages, step, report);
+      const { lr, schedule } = this.#settings;
+      const update = await updatePolicy(this.#parts.workplace.trainer, this.#method, {
+        groups: kept.map((group, i) =>
+          group.map(({ response }, j) => ({ response, weight: advantages[i]?.[j] ?? 0 })),
+        ),
+        rate: learningRate(lr, schedule, step, this.steps),
+        step,
+      });
+      Object.assign(report.metrics, update.metrics);
+      Object.assign(report.phases, update.phases);
+      report.notes.push(...update.notes);
     }
     return report;
   }
@@ -148,57 +157,6 @@ export class Reinforcement implements Stage {
     return { responses: scored, kept: scored.filter((one) => passes(one, this.#method.filter)) };
   }
 
-  async #update(
-    kept: readonly Scored[][],
-    advantages: readonly number[][],
-    step: number,
-    report: StepReport,
-  ): Promise<void> {
-    const { trainer } = this.#parts.workplace;
-    const { loss, updates, forcedToo } = this.#method;
-    const { lr, schedule } = this.#settings;
-    const rate = learningRate(lr, schedule, step, this.steps);
-    const parts = split(
-      kept.map((group, i) => group.map(({ response }, j) => ({ response, weight: advantages[i]?.[j] ?? 0 }))),
-      updates,
-    ).map((groups) => tokenMean(groups, forcedToo));
-    const { phases } = report;
-    const passes: PassResult[] = [];
-    const norms: number[] = [];
-    let mismatch = 0;
-    if (parts.length > 1) {
-      // Once the weights have moved, log-probabilities differ rightly; so all are compared before.
-      const all = await trainer.score(parts.flatMap((groups) => sampledGroups(groups.flat())));
-      phases.forward += all.forwardMs;
-      mismatch = all.mismatch;
-      checkExact(mismatch, this.name, step);
-    }
-    for (const groups of parts) {
-      const responses = groups.flat();
-      const forced = forcedToo ? forcedGroups(responses) : [];
-      const pass = await trainer.accumulate([...sampledGroups(responses), ...forced], loss);
-      phases.forward += pass.forwardMs;
-      phases.backward += pass.backwardMs;
-      passes.push(pass);
-      if (parts.length === 1) {
-        mismatch = pass.mismatch;
-        checkExact(mismatch, this.name, step);
-      }
-      const result = await trainer.step(rate);
-      phases.update += result.updateMs;
-      if (result.applied) norms.push(result.gradientNorm);
-      else report.notes.push('the gradient is not finite: this update was left out');
-    }
-    Object.assign(report.metrics, passFigures(passes), {
-      lr: rate,
-      mismatch,
-      drift: Math.max(...passes.map((pass) => pass.mismatch)),
-      ...(norms.length > 0 ? { gradient_norm: mean(norms) } : {}),
-      updates: norms.length,
-      skipped_updates: parts.length - norms.length,
-    });
-  }
-
   /** Nothing to learn from: no update, and after many such steps the stage is over. */
   #noSignal(report: StepReport, all: readonly Scored[]): void {
     this.#uniform++;
@@ -216,20 +174,4 @@ export class Reinforcement implements Stage {
       `${this.name}: ${this.#uniform} steps in a row without any signal: ${why} (mean reward ${reward.toFixed(3)}, accuracy ${accuracy.toFixed(3)}); the questions may be too hard or too easy for this model, or its format unknown to it`,
     );
   }
-}
-
-/** Consecutive parts, as even as can be; no more than there are groups. */
-function split<T>(groups: readonly T[], parts: number): T[][] {
-  const count = Math.min(parts, groups.length);
-  const bound = (i: number) => Math.floor((i * groups.length) / count);
-  return Array.from({ length: count }, (_, i) => groups.slice(bound(i), bound(i + 1)));
-}
-
-/** Every token of an update weighs the same: its response's advantage over the number of tokens in the loss. */
-function tokenMean(groups: readonly Weighted[][], forcedToo: boolean): Weighted[][] {
-  let total = 0;
-  for (const group of groups) for (const { response } of group) total += lossTokens(response, forcedToo);
-  return groups.map((group) =>
-    group.map(({ response, weight }) => ({ response, weight: total === 0 ? 0 : weight / total })),
-  );
 }

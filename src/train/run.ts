@@ -6,7 +6,9 @@ import { readJson } from '../checkpoint/model_files.js';
 import { SettingsError } from '../config/resolve.js';
 import type { RunOptions } from './open_stage.js';
 import { STAGES, type StageName, type TrainSettings } from './settings.js';
+import { Interrupted } from './stage.js';
 import { runStage } from './stage_run.js';
+import { INIT } from './starts.js';
 
 /** Throws a SettingsError, TrainError, EngineError or TokenizerFileError; Interrupted where `signal` ended it. */
 export async function train(
@@ -15,13 +17,15 @@ export async function train(
   stage: StageName | undefined,
   options: RunOptions,
 ): Promise<void> {
-  const { log } = options;
+  const { log, signal } = options;
   if (stage !== undefined && settings.stages[stage] === undefined)
     throw new SettingsError(`stages.${stage}: has no settings, so it can't be run`);
   for (const name of stage === undefined ? STAGES : [stage]) {
     if (settings.stages[name] === undefined) continue;
     if ((await names(join(settings.output, name))).includes('model'))
       log.note(`${name}: was done before; its model is ${join(settings.output, name, 'model')}`);
+    else if (signal.aborted)
+      throw new Interrupted(`ended before the stage ${name}; --resume goes on with it`);
     else await runStage(name, settings, options);
   }
 }
@@ -30,33 +34,41 @@ const RUN_SETTINGS = 'settings.json';
 /** What may differ from one part of a run to the next: where it runs and what is kept of it. */
 const FREE = new Set(['output', 'engine', 'checkpoints', 'traces']);
 
-/** Throws a SettingsError where the folder belongs to another run, or to this one and `resume` is false. */
+/**
+ * Makes the folder this run's. What has begun there is gone on with as it was: without `resume`, or with other settings of what
+ * it depends on, it is left alone, and a SettingsError says why. Stages that have not begun may still change.
+ */
 export async function openOutput(settings: TrainSettings, resume: boolean): Promise<void> {
   const { output } = settings;
   const path = join(output, RUN_SETTINGS);
   await mkdir(output, { recursive: true });
   await sweep(output);
-  const there = await names(output);
-  if (there.includes(RUN_SETTINGS)) {
+  const there = new Set(await names(output));
+  if (there.size > 0 && !there.has(RUN_SETTINGS))
+    throw new SettingsError(`${output}: is not empty, and no run's`);
+  const begun = STAGES.filter((name) => there.has(name));
+  if (begun.length > 0 || there.has(INIT)) {
     if (!resume)
       throw new SettingsError(
         `${output}: holds a run already; go on with it by --resume, or name another output`,
       );
-    const key = difference(fixed(await readJson(path)), fixed(settings));
+    const key = difference(fixed(await readJson(path), begun), fixed(settings, begun));
     if (key !== undefined)
       throw new SettingsError(
         `${output}: the run there has another ${key}; resume it with the settings in ${path}, or name another output`,
       );
-  } else if (there.length > 0) {
-    throw new SettingsError(`${output}: is not empty, and no run's`);
   }
   await writeFile(path, `${JSON.stringify(settings, null, 2)}\n`);
 }
 
-function fixed(settings: object): Record<string, unknown> {
-  return Object.fromEntries(
-    Object.entries(JSON.parse(JSON.stringify(settings))).filter(([key]) => !FREE.has(key)),
-  );
+/** The settings that what has begun depends on. */
+function fixed(settings: object, begun: readonly StageName[]): Record<string, unknown> {
+  const { stages = {}, ...run } = JSON.parse(JSON.stringify(settings)) as Record<string, object>;
+  const entries = Object.entries(run).filter(([key]) => !FREE.has(key));
+  return {
+    ...Object.fromEntries(entries),
+    stages: Object.fromEntries(begun.map((name) => [name, Reflect.get(stages, name)])),
+  };
 }
 
 /** The path of the first member that differs. */

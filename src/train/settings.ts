@@ -72,7 +72,10 @@ export const DataSettings = object(
           }),
           count: count('tasks to make', 1000),
           seed: Type.Optional(
-            Type.Integer({ minimum: 0, description: "by default the run's for training, 0 for validation" }),
+            Type.Integer({
+              minimum: 0,
+              description: "by default the run's for training, and one for all runs for validation",
+            }),
           ),
         },
         'procedural tasks, in place of files',

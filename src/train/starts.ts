@@ -8,6 +8,9 @@ import { writeRandomModel } from './init.js';
 import { STAGES, type StageName, type TrainSettings } from './settings.js';
 import { TrainError } from './stage.js';
 
+/** The folder of a random model that the run began with, in its output. */
+export const INIT = 'init';
+
 /** The folder of a stage's finished model. */
 export function resultFolder(settings: TrainSettings, stage: StageName): string {
   return join(settings.output, stage, 'model');
@@ -58,7 +61,7 @@ export async function withTags(model: string, copy: string): Promise<string> {
 }
 
 async function randomModel({ init, output, seed }: TrainSettings): Promise<string> {
-  const path = join(output, 'init');
+  const path = join(output, INIT);
   if (init !== undefined && !(await exists(path)))
     await writeFolder(path, (folder) => writeRandomModel(init, seed, folder));
   return path;

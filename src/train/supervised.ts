@@ -98,7 +98,7 @@ export class Supervised implements Stage {
         update: result.updateMs,
       },
       traces: [],
-      notes: result.applied ? [] : ['the gradient is not finite: this update was left out'],
+      notes: result.applied ? [] : ['update left out: the gradient is not finite'],
     };
   }
 

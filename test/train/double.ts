@@ -92,6 +92,7 @@ export class DoubleTrainer implements Trainer {
   readonly engine: TrainableEngine;
   readonly options: TrainerOptions;
   readonly accumulated: { groups: TrainGroup[]; loss: Loss }[] = [];
+  readonly scored: TrainGroup[][] = [];
   readonly rates: number[] = [];
   /** Added to each log-probability, by a test that wants a broken promise. */
   error = 0;
@@ -106,7 +107,7 @@ export class DoubleTrainer implements Trainer {
   }
 
   async accumulate(groups: TrainGroup[], loss: Loss): Promise<PassResult> {
-    const pass = await this.score(groups);
+    const pass = this.#pass(groups);
     this.accumulated.push({ groups, loss });
     let sum = 0;
     for (const { trajectories } of groups)
@@ -123,6 +124,11 @@ export class DoubleTrainer implements Trainer {
   }
 
   async score(groups: TrainGroup[]): Promise<PassResult> {
+    this.scored.push(groups);
+    return this.#pass(groups);
+  }
+
+  #pass(groups: TrainGroup[]): PassResult {
     if (this.engine.running > 0) throw new EngineError('invalid_request', 'requests run');
     let mismatch = 0;
     let tokens = 0;

@@ -128,6 +128,23 @@ describe('papo', () => {
   });
 });
 
+it('of groups without a difference nothing but the log-probabilities is computed', async () => {
+  const certain: Writer = (question, right, luck) => blocks(question, right || !question.includes('7'), luck);
+  const { engine, start } = open('papo', { prompts: 12, samples: 6 }, certain, 0.4);
+  const stage = await start();
+  const [trainer] = engine.trainers;
+  const { metrics } = await stage.step(0);
+  expect(metrics.uniform_groups).toBe(11);
+  expect(trainer?.accumulated[0]?.groups).toHaveLength(1);
+  expect(trainer?.scored.map((groups) => groups.length)).toEqual([11]);
+  // they count in the mean over tokens
+  const tokens = metrics.rollout_tokens ?? 0;
+  const [first] = trajectories(trainer?.accumulated[0]?.groups ?? []);
+  expect(Math.abs(first?.weights[0] ?? 0) * tokens).toBeGreaterThan(0.3);
+  if (trainer) trainer.error = 1e-7;
+  await expect(stage.step(1)).rejects.toThrow(/differ from those of sampling/);
+});
+
 describe('zero', () => {
   it('compares all log-probabilities, then makes many updates against those stored', async () => {
     const { engine, start } = open('zero', { updates: 3, lr: 0.3, schedule: { warmup_steps: 0 } });
@@ -174,7 +191,7 @@ describe('zero', () => {
     const { metrics, notes } = await stage.step(0);
     expect(metrics).toMatchObject({ updates: 0, skipped_updates: 1 });
     expect(metrics).not.toHaveProperty('gradient_norm');
-    expect(notes).toEqual(['the gradient is not finite: this update was left out']);
+    expect(notes).toEqual(['1 of 1 updates left out: the gradient is not finite']);
   });
 });
 

@@ -203,6 +203,17 @@ describe('a run', () => {
     await new Process().run(elsewhere, true);
   });
 
+  it('takes other settings of stages that have not begun', async () => {
+    const output = join(directory, 'changed');
+    await expect(new Process().run(settings(output), false, 'papo')).rejects.toThrow('run that stage first');
+    await new Process().run(settings(output, { seed: 1 }), false, 'base'); // nothing had begun
+    const other = settings(output, { seed: 1 });
+    if (other.stages.zero) other.stages.zero.lr = 0.5;
+    await new Process().run(other, true, 'base');
+    if (other.stages.base) other.stages.base.lr = 0.5;
+    await expect(new Process().run(other, true, 'base')).rejects.toThrow(/has another stages\.base\.lr/);
+  });
+
   it('is the same after a kill at any moment', async () => {
     const moments: string[] = [];
     const watched = new Process();
@@ -251,11 +262,16 @@ describe('a run', () => {
 
   it('goes on after an interrupt between its stages, or while it samples for beta', async () => {
     const output = join(directory, 'sampling');
-    const process = new Process();
-    process.alive = (line) => {
-      if (line.startsWith('beta: responses')) process.interrupt.abort();
-    };
-    await expect(process.run(settings(output), false)).rejects.toThrow(/^beta: ended while sampling/);
+    for (const [moment, message] of [
+      ['base: done', /^ended before the stage zero/],
+      ['beta: responses', /^beta: ended while sampling/],
+    ] as const) {
+      const process = new Process();
+      process.alive = (line) => {
+        if (line.startsWith(moment)) process.interrupt.abort();
+      };
+      await expect(process.run(settings(output), moment !== 'base: done')).rejects.toThrow(message);
+    }
     await new Process().run(settings(output), true);
     expect(metrics(output)).toEqual(metrics(whole));
   });
@@ -267,7 +283,7 @@ describe('one stage', () => {
     await expect(new Process().run(settings(output), false, 'papo')).rejects.toThrow(
       /^papo: needs the model of the stage beta, and .* is not there: run that stage first$/,
     );
-    await new Process().run(settings(output), true, 'base');
+    await new Process().run(settings(output), false, 'base');
     expect(readdirSync(output)).toContain('base');
     expect(readdirSync(output)).not.toContain('zero');
   });

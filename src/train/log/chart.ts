@@ -20,8 +20,8 @@ export interface Panel {
 }
 
 const height = 190;
-const plot = { left: 56, right: 64, top: 26, bottom: 30 };
-const panelWidth = 270;
+const plot = { left: 56, right: 108, top: 26, bottom: 30 };
+const panelWidth = 250;
 const gap = 10;
 
 /** Empty where no panel has a point. */

@@ -1,0 +1,163 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { bundledModel, packageRoot } from '../../src/config/paths.js';
+import { loadEngine } from '../../src/engine/engine.js';
+import { formatScore } from '../../src/parallel/score.js';
+import { Tokenizer } from '../../src/tokenizer/tokenizer.js';
+import { writeRandomModel } from '../../src/train/init.js';
+import { Prompts } from '../../src/train/prompts.js';
+import { loadExamples, withTexts } from '../../src/train/questions.js';
+import { lessons } from '../../src/train/supervised.js';
+import { parallelText } from './double.js';
+import { runSettings } from './settings.js';
+
+let directory: string;
+beforeAll(() => {
+  directory = mkdtempSync(join(tmpdir(), 'npr-questions-'));
+});
+afterAll(() => rmSync(directory, { recursive: true }));
+
+const tasks = { tasks: { families: ['products', 'primes'], difficulty: [1, 2], count: 30 } };
+
+describe('examples', () => {
+  it('are the same for the same seed, and others for another', async () => {
+    const questions = async (seed: number, more = {}) =>
+      (await loadExamples({ ...tasks, ...more }, seed)).map(({ question }) => question);
+    expect(await questions(1)).toEqual(await questions(1));
+    expect(await questions(1)).not.toEqual(await questions(2));
+    expect(await questions(1, { limit: 5 })).toEqual((await questions(1)).slice(0, 5));
+    const own = { tasks: { ...tasks.tasks, seed: 7 } };
+    expect(await questions(1, own)).toEqual(await questions(2, own));
+  });
+
+  it('of a file are a random part of it where there is a limit, and in its order where there is none', async () => {
+    const path = join(directory, 'numbers.jsonl');
+    writeFileSync(
+      path,
+      Array.from({ length: 50 }, (_, i) => `{"question":"q${i}","answer":${i}}`).join('\n'),
+    );
+    const answers = async (limit?: number) =>
+      (await loadExamples({ files: [{ path }], ...(limit === undefined ? {} : { limit }) }, 3)).map((one) =>
+        Number(one.answer),
+      );
+    expect(await answers()).toEqual([...Array(50).keys()]);
+    const some = await answers(10);
+    expect(new Set(some).size).toBe(10);
+    expect(Math.max(...some)).toBeGreaterThan(20);
+  });
+
+  it('are written out in the ways that are asked for, as often as they weigh', async () => {
+    const examples = await loadExamples({ tasks: { ...tasks.tasks, count: 400 } }, 1);
+    const written = withTexts(
+      examples,
+      [
+        { kind: 'sequential', weight: 3, system: 'in one line' },
+        { kind: 'parallel', weight: 1 },
+      ],
+      5,
+    );
+    const blocks = written.filter(({ response }) => response?.includes('<guideline>'));
+    expect(blocks.length).toBeGreaterThan(70);
+    expect(blocks.length).toBeLessThan(130);
+    for (const { response, system } of written) {
+      const parallel = response?.includes('<guideline>') ?? false;
+      expect(system).toBe(parallel ? undefined : 'in one line');
+      if (parallel) expect(formatScore(response ?? '')).toBe(0);
+    }
+    const given = [{ question: 'q', answer: 'a', response: 'r' }];
+    expect(withTexts(given, [{ kind: 'parallel', weight: 1 }], 5)).toEqual(given);
+  });
+});
+
+describe('lessons', () => {
+  it('are the tokens that a chat with the response has', async () => {
+    const tokenizer = await Tokenizer.load(bundledModel);
+    const prompts = new Prompts(tokenizer, 'be brief', undefined);
+    const example = {
+      question: 'What is 2?',
+      answer: '2',
+      response: parallelText('2').replaceAll('\n', '\n\n'),
+    };
+    const [lesson] = await lessons([example], prompts, 1000, true);
+    const chat = await tokenizer.renderChat(
+      [
+        { role: 'system', content: 'be brief' },
+        { role: 'user', content: 'What is 2?' },
+        { role: 'assistant', content: parallelText('2') },
+      ],
+      { addGenerationPrompt: false },
+    );
+    // the template writes a newline after the turn
+    const newline = await tokenizer.encodePlain('\n');
+    expect([...(lesson?.prompt ?? []), ...(lesson?.response ?? []), ...newline]).toEqual(chat);
+  });
+
+  it('are left out where they are too long, and need a response', async () => {
+    const prompts = new Prompts(await Tokenizer.load(bundledModel), undefined, undefined);
+    const short = { question: 'q', answer: 'a', response: 'r' };
+    const long = { ...short, response: 'r'.repeat(200) };
+    expect(await lessons([short, long], prompts, 50, false)).toHaveLength(1);
+    await expect(lessons([{ question: 'why', answer: 'a' }], prompts, 50, false)).rejects.toThrow(
+      'no response to learn from: "why"',
+    );
+  });
+
+  it('keep a control token that a response spells as text', async () => {
+    const tokenizer = await Tokenizer.load(bundledModel);
+    const tokens = await tokenizer.encodeResponse('a<|im_end|>b');
+    expect(tokens).not.toContain(tokenizer.vocabulary.turnEnd);
+    expect(tokenizer.decode(tokens)).toBe('a<|im_end|>b');
+  });
+});
+
+describe('a random model', () => {
+  const { init } = runSettings({
+    model: undefined,
+    init: {
+      tokenizer: join(packageRoot, 'test/fixtures/random-tied'),
+      hidden_size: 32,
+      intermediate_size: 48,
+      num_hidden_layers: 2,
+      num_attention_heads: 2,
+      num_key_value_heads: 1,
+      head_dim: 16,
+    },
+    stages: { base: {} },
+  });
+
+  it.each([true, false])(
+    'can be loaded (tied: %s), and follows from its seed',
+    async (tie_word_embeddings) => {
+      if (init === undefined) throw new Error('no init');
+      const weights = [];
+      for (const seed of [1, 1, 2]) {
+        const folder = mkdtempSync(join(directory, 'random-'));
+        await writeRandomModel({ ...init, tie_word_embeddings }, seed, folder);
+        weights.push(readFileSync(join(folder, 'model.safetensors')));
+        if (weights.length > 1) continue;
+        const { vocabulary } = await Tokenizer.load(folder);
+        const engine = await loadEngine(
+          {
+            model: folder,
+            device: 'cpu',
+            threads: 1,
+            kvMemoryBytes: 2 ** 20,
+            weights: 'bf16',
+            isa: 'auto',
+            maxBatchTokens: 64,
+            maxRunning: 4,
+            maxWaiting: 4,
+            prefixCache: false,
+          },
+          vocabulary,
+        );
+        expect(engine.info.vocabSize).toBe(384);
+        await engine.close();
+      }
+      expect(weights[0]?.equals(weights[1] as Buffer)).toBe(true);
+      expect(weights[0]?.equals(weights[2] as Buffer)).toBe(false);
+    },
+  );
+});
