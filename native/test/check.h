@@ -1,6 +1,8 @@
 // A test program: TEST(name) { CHECK(...) }, and a main that runs the cases (or those whose name contains argv[1]).
 #pragma once
+#include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <functional>
@@ -50,6 +52,22 @@ std::string thrown(F&& f, const char* text, const char* file, int line) {
     return e.what();
   }
   throw Failed(std::string(file) + ":" + std::to_string(line) + ": no exception from " + text);
+}
+
+// A loop over many cases of one kind, random ones above all, steps by this: 1, or NPR_TEST_STRIDE of the environment,
+// which runs a sample of them where each takes long, as under a sanitizer. Best a prime above 3: cases differ in i % 2,
+// i % 3 or i % 4, too.
+inline uint32_t stride() {
+  static const uint32_t value = [] {
+    const char* const text = std::getenv("NPR_TEST_STRIDE");
+    if (!text) return 1u;
+    char* end;
+    const auto number = std::strtoul(text, &end, 10);
+    if (*end || number < 1 || number > 100)
+      throw std::runtime_error(std::string("NPR_TEST_STRIDE is ") + text + ", expected a number from 1 to 100");
+    return static_cast<uint32_t>(number);
+  }();
+  return value;
 }
 
 }  // namespace check

@@ -209,7 +209,7 @@ class World {
 };
 
 TEST(random_operations_agree_with_a_map_of_prefixes) {
-  for (uint32_t seed = 0; seed < 200; ++seed) World(seed).run(150);
+  for (uint32_t seed = 0; seed < 200; seed += check::stride()) World(seed).run(150);
 }
 
 TEST(a_tag_and_the_same_token_as_text_are_different_keys) {

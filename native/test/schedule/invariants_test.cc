@@ -105,7 +105,7 @@ TEST(preemption_and_eviction_change_nothing) {
 }
 
 TEST(many_seeds) {
-  for (uint64_t seed = 10; seed < 40; ++seed) {
+  for (uint64_t seed = 10; seed < 40; seed += check::stride()) {
     const Load load = make_load(seed, 12);
     storm(load,
           {.threads = static_cast<uint32_t>(1 + seed % 3),
