@@ -60,21 +60,6 @@ float threshold(const Params& p, LogitRow& logits, float scale) {
   return static_cast<float>(std::max(least, static_cast<double>(std::numeric_limits<float>::lowest())));
 }
 
-// Of weights e and their logits: sum of e * (logit - max), in 16 lanes on every machine.
-double weighted_distances(const float* weights, const float* logits, uint32_t n, float max) {
-  constexpr uint32_t lanes = 16;
-  float sums[lanes] = {};
-  const auto term = [&](uint32_t i) { return weights[i] > 0 ? weights[i] * (logits[i] - max) : 0.0f; };
-  uint32_t i = 0;
-  for (; i + lanes <= n; i += lanes) {
-    for (uint32_t l = 0; l < lanes; ++l) sums[l] += term(i + l);
-  }
-  for (uint32_t l = 0; i + l < n; ++l) sums[l] += term(i + l);
-  double total = 0;
-  for (const float sum : sums) total += static_cast<double>(sum);
-  return total;
-}
-
 }  // namespace
 
 Distribution Distribution::of(const Row& row, Scratch& scratch) {
@@ -157,18 +142,18 @@ double Distribution::pass(float factor, float* gradient) const {
     if (gradient) std::fill_n(gradient, vocab, 0.0f);
     for (size_t i = 0; i < candidates_->size(); ++i) {
       const float weight = candidates_->weight(i), logit = candidates_->logit(i);
-      distances += static_cast<double>(weighted_distances(&weight, &logit, 1, max_));
+      if (weight > 0) distances += static_cast<double>(weight * (logit - max_));
       if (gradient) gradient[candidates_->token(i)] = factor * weight;
     }
   } else {
-    float weights[group_entries];
-    for (uint32_t begin = 0; begin < vocab; begin += group_entries) {
-      const auto logits = logits_->group(begin);
-      const auto n = static_cast<uint32_t>(logits.size());
-      kernels().exp(logits.data(), n, max_, scale_, weights);
-      distances += weighted_distances(weights, logits.data(), n, max_);
+    float weights[chunk_entries];
+    for (uint32_t begin = 0; begin < vocab; begin += chunk_entries) {
+      const auto logits = logits_->entries(begin, chunk_entries);
+      const size_t n = logits.size();
+      distances += kernels().exp_distances(logits.data(), static_cast<uint32_t>(n), max_, scale_, weights);
       if (!gradient) continue;
-      for (uint32_t i = 0; i < n; ++i) gradient[begin + i] = factor * weights[i];
+      float* const out = gradient + begin;
+      for (size_t i = 0; i < n; ++i) out[i] = factor * weights[i];
     }
   }
   return std::log(total_) - static_cast<double>(scale_) * distances / total_;

@@ -103,8 +103,9 @@ float LogitRow::log_softmax(int32_t token) {
   return log_probability(x, max(), 1.0f, sum_exp(1.0f));
 }
 
-std::span<const float> LogitRow::group(uint32_t begin) const {
-  return {chunks_[begin / chunk_entries] + begin % chunk_entries, std::min(group_entries, vocab_ - begin)};
+std::span<const float> LogitRow::entries(uint32_t begin, uint32_t most) const {
+  const uint32_t chunk = begin / chunk_entries, at = begin % chunk_entries;
+  return {chunks_[chunk] + at, std::min(most, chunk_size(chunk) - at)};
 }
 
 int32_t LogitRow::pick(float scale, double target) {
@@ -147,7 +148,7 @@ void LogitRow::collect(float threshold, Candidates& out) {
   for (size_t g = 0; g < group_max_.size(); ++g) {
     if (group_max_[g] < threshold) continue;
     const auto begin = static_cast<uint32_t>(g) * group_entries;
-    out.add(static_cast<int32_t>(begin), group(begin), threshold);
+    out.add(static_cast<int32_t>(begin), entries(begin, group_entries), threshold);
   }
 }
 

@@ -38,8 +38,8 @@ class LogitRow {
   double sum_exp(float scale);
   // Log-softmax of one entry, -inf where it is not finite; there must be a finite entry.
   float log_softmax(int32_t token);
-  // The up to group_entries entries from `begin` on, which is a multiple of that.
-  std::span<const float> group(uint32_t begin) const;
+  // The entries from `begin` on, `most` of them or as many as its chunk has left.
+  std::span<const float> entries(uint32_t begin, uint32_t most) const;
   // The token at which the running sum of exp((x - max) * scale), in order of ids, exceeds `target`.
   int32_t pick(float scale, double target);
 

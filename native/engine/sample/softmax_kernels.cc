@@ -83,6 +83,16 @@ NPR_INLINE void group_max(const float* x, uint32_t n, float* out) {
   }
 }
 
+template <class Registers>
+NPR_INLINE double add_lanes(const Registers& sums) {
+  float lane[lanes];
+  static_assert(sizeof lane == sizeof sums);
+  std::memcpy(lane, sums, sizeof lane);
+  double total = 0;
+  for (const float l : lane) total += static_cast<double>(l);
+  return total;
+}
+
 template <int width>
 NPR_INLINE double sum_exp(const float* x, uint32_t n, float max, float scale) {
   using Floats = typename Vector<width>::Floats;
@@ -93,11 +103,7 @@ NPR_INLINE double sum_exp(const float* x, uint32_t n, float max, float scale) {
         exp_floats<width>(e);
         sum[r] += e;
       });
-  float lane[lanes];
-  std::memcpy(lane, sum, sizeof lane);
-  double total = 0;
-  for (const float l : lane) total += static_cast<double>(l);
-  return total;
+  return add_lanes(sum);
 }
 
 template <int width>
@@ -112,6 +118,23 @@ NPR_INLINE void exp_each(const float* x, uint32_t n, float max, float scale, flo
       });
 }
 
+template <int width>
+NPR_INLINE double exp_distances(const float* x, uint32_t n, float max, float scale, float* out) {
+  using Floats = typename Vector<width>::Floats;
+  using Bits = typename Vector<width>::Bits;
+  Floats sum[Vector<width>::registers] = {};
+  for_each_register<width>(
+      x, n, [&](uint32_t r, const Floats& y) __attribute__((always_inline)) {
+        const Floats distance = y - max;
+        Floats e = distance * scale;
+        exp_floats<width>(e);
+        sum[r] += (Floats)((Bits)(e * distance) & (Bits)(e > 0.0f));  // 0 times infinity counts as 0
+        std::memcpy(out, &e, sizeof e);
+        out += width;
+      });
+  return add_lanes(sum);
+}
+
 // The same source once more for each instruction set; without contraction and reassociation its bits are the same.
 #define NPR_KERNELS(name, width, attributes)                                                                \
   attributes void group_max_##name(const float* x, uint32_t n, float* out) { group_max<width>(x, n, out); } \
@@ -121,7 +144,10 @@ NPR_INLINE void exp_each(const float* x, uint32_t n, float max, float scale, flo
   attributes void exp_##name(const float* x, uint32_t n, float max, float scale, float* out) {              \
     exp_each<width>(x, n, max, scale, out);                                                                 \
   }                                                                                                         \
-  constexpr Kernels kernels_##name = {#name, group_max_##name, sum_exp_##name, exp_##name};
+  attributes double exp_distances_##name(const float* x, uint32_t n, float max, float scale, float* out) {  \
+    return exp_distances<width>(x, n, max, scale, out);                                                     \
+  }                                                                                                         \
+  constexpr Kernels kernels_##name = {#name, group_max_##name, sum_exp_##name, exp_##name, exp_distances_##name};
 
 NPR_KERNELS(plain, 4, )
 #if defined(__x86_64__)

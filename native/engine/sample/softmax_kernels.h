@@ -19,6 +19,8 @@ struct Kernels {
   double (*sum_exp)(const float* x, uint32_t n, float max, float scale);
   // out [n rounded up to 16] = exp((x - max) * scale); exactly 1 at the maximum, 0 below e^-87.
   void (*exp)(const float* x, uint32_t n, float max, float scale, float* out);
+  // The same, and returns the sum of out * (x - max) over the entries that are not 0.
+  double (*exp_distances)(const float* x, uint32_t n, float max, float scale, float* out);
 };
 
 // Those that this machine can run, the fastest last.

@@ -48,21 +48,28 @@ TEST(every_instruction_set_gives_the_same_bits) {
     const uint32_t groups = (n + group_entries - 1) / group_entries;
 
     std::vector<float> group_max(groups, -infinity);
-    double sum = 0;
+    double sum = 0, distances = 0;
     for (uint32_t i = 0; i < n; ++i) {
       if (!std::isfinite(x[i])) continue;
       group_max[i / group_entries] = std::max(group_max[i / group_entries], x[i]);
-      sum += std::exp((static_cast<double>(x[i]) - static_cast<double>(max)) * static_cast<double>(scale));
+      const double distance = static_cast<double>(x[i]) - static_cast<double>(max);
+      const double weight = std::exp(distance * static_cast<double>(scale));
+      sum += weight;
+      distances += weight * distance;
     }
     const double first_sum = available_kernels()[0].sum_exp(x.data(), n, max, scale);
     CHECK(std::fabs(first_sum - sum) <= 1e-5 * sum);
+    std::vector<float> weights((n + 15) / 16 * 16), again(weights.size());
+    const double first_distances = available_kernels()[0].exp_distances(x.data(), n, max, scale, again.data());
+    CHECK(std::fabs(first_distances - distances) <= 1e-5 * std::fabs(distances) + 1e-30);
     for (const Kernels& kernels : available_kernels()) {
       std::vector<float> got(groups);
       kernels.group_max(x.data(), n, got.data());
       CHECK(got == group_max);
       CHECK_EQ(kernels.sum_exp(x.data(), n, max, scale), first_sum);
-      std::vector<float> weights((n + 15) / 16 * 16);
       kernels.exp(x.data(), n, max, scale, weights.data());
+      CHECK_EQ(kernels.exp_distances(x.data(), n, max, scale, again.data()), first_distances);
+      CHECK(again == weights);
       for (uint32_t i = 0; i < n; ++i) {
         CHECK_EQ(std::bit_cast<uint32_t>(weights[i]), std::bit_cast<uint32_t>(exp_nonpositive((x[i] - max) * scale)));
       }
