@@ -44,7 +44,7 @@ function settings(output: string) {
     prompts: 2,
     samples: 4,
     steps: 2,
-    sampling: { temperature: 1.3, max_tokens: 120 },
+    sampling: { temperature: 1.5, max_tokens: 200 },
     reward: join(directory, 'reward.mjs'),
   };
   return runSettings({
