@@ -5,12 +5,12 @@ import { resolveSettings, SettingsError } from '../config/resolve.js';
 import { EngineSettings } from '../config/settings.js';
 import { Lines } from '../train/log/lines.js';
 import { type Display, RunLog } from '../train/log/run_log.js';
-import { Terminal } from '../train/log/terminal.js';
 import { openOutput, train as run } from '../train/run.js';
 import type { StageName, TrainSettings } from '../train/settings.js';
 import { readTrainSettings } from '../train/settings_file.js';
 import { Interrupted } from '../train/stage.js';
 import { loadModel } from './load.js';
+import { TrainView } from './train_view.js';
 
 export interface TrainFlags {
   config: string;
@@ -72,7 +72,7 @@ function display(folder: string): Display {
       return stdout.columns;
     },
   };
-  return new Terminal(screen, new Lines(append));
+  return new TrainView(screen, new Lines(append));
 }
 
 function engineSettings(model: string, { engine }: TrainSettings): EngineSettings {

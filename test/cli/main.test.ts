@@ -85,6 +85,13 @@ describe('errors', () => {
     [['generate', 'x', '--model', '/no/such'], /\/no\/such/],
     [['srve'], /unknown command 'srve'/],
     [['generate', 'x', '--max-tokens', '99999'], /max_tokens is 99999/],
+    [['train'], /required option '--config <file>' not specified/],
+    [['train', '--config', '/no/such.json'], /^npr-serve: settings file \/no\/such\.json: .*ENOENT[^\n]*\n$/],
+    [['train', '--config', 'x', '--stage', 'papa'], /Allowed choices are base, zero, beta, papo, all/],
+    [
+      ['train', '--config', 'x', '--seed', '-1'],
+      /^npr-serve: --seed: expected an integer from 0, got "-1"\n$/,
+    ],
   ])('%j', async (args, message) => {
     const { code, stderr } = await run(args);
     expect(code).toBe(1);

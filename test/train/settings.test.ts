@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -158,5 +158,11 @@ describe('the ready-made files', () => {
       ...defaults
     } = read({ ...least, stages: { [name]: {} } }).stages[name] as object as Record<string, unknown>;
     expect(stage).toEqual(defaults);
+  });
+
+  it('of tiny runs are read', () => {
+    const tiny = join(folder, 'tiny');
+    for (const name of readdirSync(tiny))
+      expect(readTrainSettings(join(tiny, name)).init, name).toBeDefined();
   });
 });

@@ -1,15 +1,15 @@
-/** A run on a terminal: what matters stays as lines, and the last line shows how far it is. */
-import { cells, printable } from '../../cli/layout.js';
-import { type Lines, summary } from './lines.js';
-import type { MetricsRecord } from './metrics_file.js';
-import type { Display } from './run_log.js';
+/** A training run on a terminal: what matters stays as lines, and the last line shows how far it is. */
+import { type Lines, summary } from '../train/log/lines.js';
+import type { MetricsRecord } from '../train/log/metrics_file.js';
+import type { Display } from '../train/log/run_log.js';
+import { cells, printable } from './layout.js';
 
 export interface Screen {
   write(text: string): void;
   readonly columns: number;
 }
 
-export class Terminal implements Display {
+export class TrainView implements Display {
   readonly #screen: Screen;
   /** All that the log has. */
   readonly #file: Lines;
