@@ -109,7 +109,7 @@ struct Tally {
 
 Tally replay_many(OnInvalid policy, uint32_t seeds, uint32_t first, bool parallel = true) {
   Tally tally;
-  for (uint32_t seed = first; seed < first + seeds; seed += check::stride()) {
+  for (uint32_t seed = first; seed < first + seeds; ++seed) {
     try {
       Task task = random_task(seed, policy);
       if (seed % 2) task.request.sampling.repetition_penalty = 1.1f;
@@ -170,7 +170,7 @@ TEST(sequential_responses) {
 // one for it.
 void check_refused(const char* part, const std::function<bool(Group&)>& change,
                    OnInvalid policy = OnInvalid::constrain) {
-  for (uint32_t seed = 0; seed < 500; seed += check::stride()) {
+  for (uint32_t seed = 0; seed < 500; ++seed) {
     const Task task = random_task(seed, policy);
     Run run(task);
     run.go(Order::first, 0);
@@ -271,7 +271,7 @@ TEST(what_does_not_follow_from_its_request_is_refused) {
 
 TEST(cancelled_responses_are_refused) {
   uint32_t refused = 0;
-  for (uint32_t seed = 0; seed < 300; seed += check::stride()) {
+  for (uint32_t seed = 0; seed < 300; ++seed) {
     const Task task = random_task(seed, OnInvalid::constrain);
     Run run(task);
     run.go(Order::random, seed, 1 + seed % 20);
