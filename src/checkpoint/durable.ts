@@ -1,9 +1,9 @@
 /** Folders that are there whole or not at all, whenever the program is killed. */
-import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { copyFile, link, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 
 /** Of names that `sweep` removes. */
-const UNFINISHED = '.unfinished';
+export const UNFINISHED = '.unfinished';
 
 /**
  * Fills a new folder under a temporary name beside `path`, waits until the disk has it, and gives it its name; a folder of that
@@ -75,5 +75,14 @@ async function sync(path: string): Promise<void> {
     await file.sync();
   } finally {
     await file.close();
+  }
+}
+
+/** For files that are never written in place: a second name, or a copy where the file system has none. */
+export async function linkOrCopy(from: string, to: string): Promise<void> {
+  try {
+    await link(from, to);
+  } catch {
+    await copyFile(from, to);
   }
 }

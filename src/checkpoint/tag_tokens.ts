@@ -1,11 +1,11 @@
 /** Gives a model whose vocabulary lacks tags of the parallel format a token for each. */
-import { copyFile, link, open } from 'node:fs/promises';
+import { copyFile, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { TAGS } from '../parallel/tags.js';
 import { TokenizerFileError } from '../tokenizer/errors.js';
 import { readModelFiles } from '../tokenizer/files.js';
 import { Tokenizer } from '../tokenizer/tokenizer.js';
-import { names } from './durable.js';
+import { linkOrCopy, names } from './durable.js';
 import { copyModelFiles, type Json, readJson, writeJson } from './model_files.js';
 import {
   fromFloats,
@@ -163,13 +163,4 @@ function extended(tensor: Tensor, tokens: readonly NewToken[], rows: number): Te
       return after;
     },
   };
-}
-
-/** Model files are never written in place. */
-async function linkOrCopy(from: string, to: string): Promise<void> {
-  try {
-    await link(from, to);
-  } catch {
-    await copyFile(from, to);
-  }
 }

@@ -50,7 +50,12 @@ export async function train(flags: TrainFlags): Promise<void> {
     // As a shell reports a program that an interrupt ended.
     process.exitCode = 130;
   } finally {
-    log.close();
+    try {
+      log.close();
+    } catch (error) {
+      // Not in the place of what ended the run, which may be the same full disk.
+      process.stderr.write(`npr-serve: the report was not written: ${(error as Error).message}\n`);
+    }
     process.off('SIGINT', stop);
     process.off('SIGTERM', stop);
   }

@@ -5,6 +5,7 @@ const EPSILON = 1e-6;
 /** DAPO's, as GRPO's: (score - the group's mean) / (the group's deviation + 1e-6). */
 export function groupAdvantages(groups: readonly number[][]): number[][] {
   return groups.map((scores) => {
+    if (uniform(scores)) return scores.map(() => 0); // the mean of equal scores may differ from them by a rounding
     const center = mean(scores);
     const scale = deviation(scores) + EPSILON;
     return scores.map((score) => (score - center) / scale);
@@ -18,6 +19,7 @@ export function groupAdvantages(groups: readonly number[][]): number[][] {
 export function batchAdvantages(groups: readonly number[][]): number[][] {
   const scale = deviation(groups.flat()) + EPSILON;
   return groups.map((scores) => {
+    if (uniform(scores)) return scores.map(() => 0);
     const center = mean(scores);
     return scores.map((score) => (score - center) / scale);
   });

@@ -1,7 +1,7 @@
 /** A stage's checkpoints: Hugging Face folders with the trainer's and the loop's state beside the weights. */
-import { link, mkdir } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { names, removeFolder, sweep, writeFolder } from '../checkpoint/durable.js';
+import { linkOrCopy, names, removeFolder, sweep, writeFolder } from '../checkpoint/durable.js';
 import { copyModelFiles, inBf16, readJson, writeJson } from '../checkpoint/model_files.js';
 import type { Trainer } from '../engine/trainer_types.js';
 import { TrainError } from './stage.js';
@@ -67,7 +67,8 @@ export class Checkpoints {
     await writeFolder(path, async (folder) => {
       // what is linked is never written again: checkpoints are replaced whole
       for (const name of await names(from))
-        if (name !== TRAINER_STATE && name !== LOOP_STATE) await link(join(from, name), join(folder, name));
+        if (name !== TRAINER_STATE && name !== LOOP_STATE)
+          await linkOrCopy(join(from, name), join(folder, name));
     });
   }
 

@@ -1,5 +1,6 @@
 /** Puts a stage together: data, model, trainer. */
 import { join } from 'node:path';
+import { Default } from 'typebox/value';
 import type { TrainerOptions } from '../engine/trainer_types.js';
 import type { Engine } from '../engine/types.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
@@ -11,14 +12,8 @@ import { loadExamples, withTexts } from './questions.js';
 import { seedOf } from './random.js';
 import { Reinforcement } from './reinforcement.js';
 import { type Scorer, scorer } from './scoring.js';
-import type {
-  BaseSettings,
-  BetaSettings,
-  StageName,
-  StageSettings,
-  TrainSettings,
-  ValidationSettings,
-} from './settings.js';
+import type { BaseSettings, BetaSettings, StageName, StageSettings, TrainSettings } from './settings.js';
+import { ValidationSettings } from './settings.js';
 import { type Stage, TrainError, type Workplace } from './stage.js';
 import { defaultStart, startFolder, withTags } from './starts.js';
 import { lessons, Supervised } from './supervised.js';
@@ -80,11 +75,12 @@ async function heldOut(
   run: TrainSettings,
   own: StageSettings,
 ): Promise<{ examples: Example[]; settings: ValidationSettings } | undefined> {
-  const settings = { ...run.validation, ...own.validation };
-  if (settings.data === undefined) return undefined;
+  const merged = { ...run.validation, ...own.validation };
+  if (merged.data === undefined) return undefined;
+  const settings = Default(ValidationSettings, merged) as ValidationSettings;
   return {
     examples: await loadExamples(settings.data, VALIDATION_SEED),
-    settings: settings as ValidationSettings,
+    settings,
   };
 }
 

@@ -1,7 +1,7 @@
 /** A training run: its stages one after another, each from where it was. */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { names, sweep, writeFile } from '../checkpoint/durable.js';
+import { names, sweep, UNFINISHED, writeFile } from '../checkpoint/durable.js';
 import { readJson } from '../checkpoint/model_files.js';
 import { SettingsError } from '../config/resolve.js';
 import type { RunOptions } from './open_stage.js';
@@ -42,10 +42,11 @@ export async function openOutput(settings: TrainSettings, resume: boolean): Prom
   const { output } = settings;
   const path = join(output, RUN_SETTINGS);
   await mkdir(output, { recursive: true });
-  await sweep(output);
   const there = new Set(await names(output));
+  there.delete(RUN_SETTINGS + UNFINISHED);
   if (there.size > 0 && !there.has(RUN_SETTINGS))
     throw new SettingsError(`${output}: is not empty, and no run's`);
+  await sweep(output);
   const begun = STAGES.filter((name) => there.has(name));
   if (begun.length > 0 || there.has(INIT)) {
     if (!resume)

@@ -87,7 +87,7 @@ export const DataSettings = object(
 );
 export type DataSettings = Static<typeof DataSettings>;
 
-const ValidationSettings = object(
+export const ValidationSettings = object(
   {
     data: DataSettings,
     every: count('steps from one validation to the next; 0: only at the start and the end of a stage', 10, 0),

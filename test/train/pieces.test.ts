@@ -27,6 +27,8 @@ describe('advantages', () => {
   it('are 0 without a difference, and finite without anything', () => {
     expect(batchAdvantages([[1, 1], [1]])).toEqual([[0, 0], [0]]);
     expect(groupAdvantages([[1, 1]])).toEqual([[0, 0]]);
+    // whose mean is not the same float
+    expect(batchAdvantages([[0.1, 0.1, 0.1]])).toEqual([[0, 0, 0]]);
     expect(batchAdvantages([])).toEqual([]);
     expect([[], [1], [1, 1], [1, 2]].map(uniform)).toEqual([true, true, true, false]);
   });

@@ -316,8 +316,9 @@ it('the best checkpoint is the model where that is asked for', async () => {
 it('a folder that is no run is left alone', async () => {
   const output = mkdtempSync(join(directory, 'other-'));
   writeFileSync(join(output, 'thesis.txt'), 'mine');
+  writeFileSync(join(output, 'thesis.unfinished'), 'mine, too');
   await expect(new Process().run(settings(output), false)).rejects.toThrow(/is not empty, and no run's/);
-  expect(readdirSync(output)).toEqual(['thesis.txt']);
+  expect(readdirSync(output).sort()).toEqual(['thesis.txt', 'thesis.unfinished']);
 });
 
 it('a disk that is full ends the run with the checkpoints that are there', async () => {

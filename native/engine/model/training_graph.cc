@@ -91,6 +91,7 @@ LayerBuffers TrainingGraph::buffers(uint32_t layer) {
 }
 
 void TrainingGraph::forward(const Batch& batch) {
+  batch_ = nullptr;
   model_.require_valid(batch);
   rows_ = batch.rows();
   reserve(rows_);

@@ -40,7 +40,7 @@ void require_valid(const LoraOptions& options, const model::Parameter& parameter
 }
 
 void require_valid(const LoraOptions& options) {
-  if (!std::isfinite(options.alpha) || options.alpha <= 0)
+  if (!std::isfinite(static_cast<float>(options.alpha)) || options.alpha <= 0)
     refuse("alpha: expected a number above 0, found " + number_text(options.alpha));
   if (options.targets.empty()) refuse("targets: expected at least one of q, k, v, o, gate, up, down, found none");
   if (std::set(options.targets.begin(), options.targets.end()).size() != options.targets.size())
@@ -127,6 +127,10 @@ LoraParameters::Scratch& LoraParameters::take_scratch(const Adapted& user) {
   Scratch& taken = scratch(nullptr);
   taken.user = &user;
   return taken;
+}
+
+void LoraParameters::forget() {
+  for (Scratch& each : scratch_) each.user = nullptr;
 }
 
 float* LoraParameters::array(uint32_t parameter) {

@@ -23,6 +23,7 @@ class LoraParameters : public ParameterStore {
   void done(uint32_t parameter) override;
   Range trained(uint32_t index) const override;
   void apply(uint32_t index) override;
+  void forget() override;
   std::vector<Frozen> frozen() override;
   std::string description() const override;
 

@@ -21,6 +21,9 @@ void require(bool holds, const char* name, const char* expected, double found) {
                 std::string(name) + ": expected " + expected + ", found " + number_text(found));
 }
 
+// Steps compute in float: what overflows it would make infinite weights.
+bool as_float(double x) { return std::isfinite(static_cast<float>(x)); }
+
 }  // namespace
 
 Optimizer::Optimizer(compute::Backend& backend, ParameterStore& store, const OptimizerOptions& options)
@@ -28,14 +31,16 @@ Optimizer::Optimizer(compute::Backend& backend, ParameterStore& store, const Opt
   const auto& [beta1, beta2, epsilon, decay] = options.adamw;
   require(beta1 >= 0 && beta1 < 1, "beta1", "a number from 0 to below 1", beta1);
   require(beta2 >= 0 && beta2 < 1, "beta2", "a number from 0 to below 1", beta2);
-  require(epsilon > 0 && std::isfinite(epsilon), "epsilon", "a number above 0", epsilon);
-  require(decay >= 0 && std::isfinite(decay), "weight decay", "a number from 0 on", decay);
+  require(static_cast<float>(epsilon) > 0 && as_float(epsilon), "epsilon", "a number above 0 that a float can hold",
+          epsilon);
+  require(decay >= 0 && as_float(decay), "weight decay", "a number from 0 on that a float can hold", decay);
   require(options.clip_norm >= 0 && std::isfinite(options.clip_norm), "clip norm", "a number from 0 on",
           options.clip_norm);
 }
 
 StepReport Optimizer::step(double learning_rate) {
-  require(learning_rate >= 0 && std::isfinite(learning_rate), "learning rate", "a number from 0 on", learning_rate);
+  require(learning_rate >= 0 && as_float(learning_rate), "learning rate", "a number from 0 on that a float can hold",
+          learning_rate);
   const double norm = gradient_norm();
   if (!std::isfinite(norm)) {
     discard();
@@ -58,6 +63,7 @@ StepReport Optimizer::step(double learning_rate) {
 }
 
 void Optimizer::discard() {
+  store_.forget();
   const auto gradients = store_.arrays().gradients();
   backend_.parallel(chunks(gradients.size()), [&](uint32_t task) {
     const size_t first = task * chunk;

@@ -36,6 +36,8 @@ class ParameterStore : public model::GradientSink {
   // Makes the engine's weights of a parameter that trains something anew. Throws Error(invalid_checkpoint) where they
   // would not be finite.
   virtual void apply(uint32_t index) = 0;
+  // Drops what a backward that broke off has left between array() and done().
+  virtual void forget() {}
   virtual std::vector<Frozen> frozen() { return {}; }
   // "full", or what LoRA trains, in words.
   virtual std::string description() const = 0;

@@ -163,7 +163,9 @@ class Preparer {
     require_valid(trajectory, *group_, config_.vocab_size);
     Prepared out{group_, &trajectory, start_, prompt_, start_ ? replayed(trajectory) : Rows()};
     if (!start_) read(trajectory, out);
-    const int32_t furthest = std::ranges::max(out.response.positions);
+    // a prompt's last block may reach further than a short branch that goes on in it
+    const int32_t furthest =
+        std::max(std::ranges::max(out.response.positions), std::ranges::max(out.prompt->positions));
     if (static_cast<uint32_t>(furthest) >= config_.max_position_embeddings) {
       throw Error(ErrorCode::context_length, "it takes " + std::to_string(furthest + 1) +
                                                  " positions; the model's context has " +

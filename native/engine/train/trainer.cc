@@ -90,7 +90,9 @@ StepResult Trainer::step(double learning_rate) {
   return out;
 }
 
-void Trainer::discard() { optimizer_->discard(); }
+void Trainer::discard() {
+  engine_->exclusive([&](model::Model&) { optimizer_->discard(); });
+}
 
 void Trainer::save_weights(const std::filesystem::path& directory) {
   engine_->exclusive([&](model::Model& model) { model::save_weights(model, directory); });

@@ -198,6 +198,18 @@ TEST(gradients_of_batches_add_up) {
     support::near(apart.store->arrays().gradients()[i], 2 * gradients[i], 1e-5 * std::abs(gradients[i]), "twice");
 }
 
+TEST(what_a_broken_backward_left_is_forgotten) {
+  const TinyDirectory directory;
+  Trained whole(directory.path(), all), broken(directory.path(), all);
+  const uint32_t qkv = 2;
+  float* gradient = broken.store->array(qkv);  // and no done()
+  gradient[0] = 1000;
+  broken.optimizer.discard();
+  whole.random_gradients(4);
+  broken.random_gradients(4);
+  CHECK(test::copy(broken.store->arrays().gradients()) == test::copy(whole.store->arrays().gradients()));
+}
+
 TEST(options_that_make_no_sense_are_refused) {
   const TinyDirectory directory;
   const auto refused = [&](auto change) {

@@ -158,11 +158,13 @@ TEST(options_that_make_no_sense_are_refused) {
   CHECK(contains(refused({.adamw = {.beta1 = 1}}), "beta1: expected"));
   CHECK(contains(refused({.adamw = {.beta2 = -0.1}}), "beta2: expected"));
   CHECK(contains(refused({.adamw = {.epsilon = 0}}), "epsilon: expected"));
+  CHECK(contains(refused({.adamw = {.epsilon = 1e-50}}), "epsilon: expected"));  // no float
   CHECK(contains(refused({.adamw = {.weight_decay = -1}}), "weight decay: expected"));
   CHECK(contains(refused({.adamw = {}, .clip_norm = std::nan("")}), "clip norm: expected"));
   Trained trained(directory.path());
   CHECK(contains(CHECK_THROWS(trained.optimizer.step(-1)), "learning rate: expected"));
   CHECK(contains(CHECK_THROWS(trained.optimizer.step(std::nan(""))), "learning rate: expected"));
+  CHECK(contains(CHECK_THROWS(trained.optimizer.step(1e39)), "learning rate: expected"));
 }
 
 TEST(int8_weights_are_refused) {
