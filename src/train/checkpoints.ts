@@ -18,6 +18,8 @@ export interface LoopState {
   state: Record<string, number>;
   /** The best validation so far, and the step after which it was. */
   best: { step: number; value: number } | null;
+  /** No step is to come, though the stage has had fewer than it may. */
+  finished?: boolean;
 }
 
 export class Checkpoints {

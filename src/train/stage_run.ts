@@ -56,7 +56,7 @@ class StageRun {
     const { stage } = open;
     let state: LoopState = from ?? { stage: this.#name, step: 0, state: stage.state(), best: null };
     if (from === undefined) await this.#validate(open, 0);
-    while (state.step < stage.steps) {
+    while (state.step < stage.steps && !state.finished) {
       const started = performance.now();
       const report = await stage.step(state.step);
       const step = state.step + 1;
@@ -72,7 +72,7 @@ class StageRun {
         const value = await this.#validate(open, step);
         if (value !== undefined && (best === null || value > best.value)) best = { step, value };
       }
-      state = { stage: this.#name, step, state: stage.state(), best };
+      state = { stage: this.#name, step, state: stage.state(), best, finished: over };
       if (over || signal.aborted || best?.step === step || step % this.#keeping.every === 0)
         await this.#checkpoints.save(state, open.workplace.trainer, open.modelFolder);
       if (over) break;

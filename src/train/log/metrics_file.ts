@@ -1,5 +1,5 @@
 /** metrics.jsonl: a line a record, appended as they come. */
-import { appendFileSync, readFileSync, truncateSync } from 'node:fs';
+import { appendFileSync, readFileSync, renameSync, truncateSync, writeFileSync } from 'node:fs';
 
 export interface MetricsRecord {
   stage: string;
@@ -32,10 +32,12 @@ export class MetricsFile {
 
   /** Forgets what a stage did after a step: it will be done again. */
   rewind(stage: string, step: number): void {
-    const first = this.records.findIndex((record) => record.stage === stage && record.step > step);
-    if (first < 0) return;
-    this.records.length = first;
-    this.#keep(this.#lines().slice(0, first));
+    const kept = this.records.map((record) => record.stage !== stage || record.step <= step);
+    if (!kept.includes(false)) return;
+    const lines = this.#lines().filter((_, i) => kept[i]);
+    writeFileSync(`${this.#path}.unfinished`, lines.map((line) => `${line}\n`).join(''));
+    renameSync(`${this.#path}.unfinished`, this.#path);
+    this.records.splice(0, Infinity, ...this.records.filter((_, i) => kept[i]));
   }
 
   #lines(): string[] {

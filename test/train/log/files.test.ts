@@ -53,6 +53,11 @@ describe('metrics.jsonl', () => {
     expect(new MetricsFile(path).records).toEqual(records.slice(0, 1));
     again.rewind('papo', -1);
     expect(again.records).toHaveLength(1);
+    // another stage may have run in between
+    for (const record of [one('zero', 1), one('papo', 1)]) again.append(record);
+    again.rewind('zero', 0);
+    expect(again.records).toEqual([records[0], one('papo', 1)]);
+    expect(new MetricsFile(path).records).toEqual(again.records);
   });
 });
 
