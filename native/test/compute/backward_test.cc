@@ -87,8 +87,7 @@ TEST(linear) {
           }
         }
       }
-      const npr::compute::HostRows part{w.data(), npr::compute::DType::bf16, n};
-      const auto packed = backend->pack({&part, 1}, k);
+      const auto packed = pack(*backend, w, k);
       std::vector<float> got_dx(dx.size(), 7.0f), got_dw(dw.size(), 1.0f);
       gradients(*backend).linear_input(g.data(), rows, *packed, got_dx.data());
       gradients(*backend).linear_weight(g.data(), x.data(), rows, n, k, got_dw.data());

@@ -1,14 +1,11 @@
 // Matrices of int8 against a plain reference of the same quantization.
 #include <algorithm>
-#include <cstring>
 #include <limits>
 
 #include "check.h"
 #include "compute/support.h"
 
 using namespace support;
-using npr::compute::DType;
-using npr::compute::HostRows;
 
 namespace {
 
@@ -38,12 +35,6 @@ struct Shape {
   uint32_t n, k;
 };
 const Shape shapes[] = {{1, 2}, {17, 38}, {64, 128}, {100, 130}, {130, 1030}, {257, 192}};
-
-std::unique_ptr<npr::compute::Matrix> pack(npr::compute::Backend& backend, const std::vector<float>& weights,
-                                           uint32_t k) {
-  const HostRows part{weights.data(), DType::f32, static_cast<uint32_t>(weights.size() / k)};
-  return backend.pack({&part, 1}, k);
-}
 
 }  // namespace
 
@@ -115,25 +106,6 @@ TEST(embedding_gives_rows_back_to_half_a_step) {
         near(rows[t * k + i], row[i], expected.scale * 0.501, backend->description());
       }
     }
-  }
-}
-
-TEST(parts_of_any_dtype_stack) {
-  constexpr uint32_t k = 70;
-  Random random(4);
-  std::vector<float> whole = random_floats(random, 90 * k);
-  for (float& x : whole) x = std::round(x * 64) / 64;  // exact in every format
-  std::vector<bf16> brief(whole.size()), half(whole.size());
-  for (size_t i = 0; i < whole.size(); ++i) {
-    brief[i] = narrow(whole[i]);
-    const auto h = static_cast<_Float16>(whole[i]);
-    std::memcpy(&half[i], &h, 2);
-  }
-  const HostRows stacked[] = {
-      {whole.data(), DType::f32, 30}, {half.data() + 30 * k, DType::f16, 1}, {brief.data() + 31 * k, DType::bf16, 59}};
-  for (auto& backend : backends(2, WeightFormat::int8)) {
-    const auto x = random_bf16s(random, 5 * k);
-    CHECK(product(*backend, *backend->pack(stacked, k), x) == product(*backend, *pack(*backend, whole, k), x));
   }
 }
 

@@ -18,12 +18,11 @@ void check_rows_and_threads(WeightFormat format) {
   for (const auto& [n, k] : {Shape{200, 1030}, Shape{65, 514}}) {
     const auto weights = random_bf16s(random, size_t{n} * k);
     const auto x = random_bf16s(random, size_t{600} * k);
-    const HostRows part{weights.data(), DType::bf16, n};
     std::vector<uint32_t> counts{100, 127, 253, 600};
     for (uint32_t rows = 1; rows <= 40; ++rows) counts.push_back(rows);
     std::vector<std::vector<float>> by_isa;  // each row alone, on one thread
     for (auto& backend : backends(1, format)) {
-      const auto w = backend->pack({&part, 1}, k);
+      const auto w = pack(*backend, weights, k);
       auto& alone = by_isa.emplace_back();
       for (uint32_t r = 0; r < 600; ++r) {
         const auto one = product(*backend, *w, {x.begin() + size_t{r} * k, x.begin() + size_t{r + 1} * k});
@@ -33,7 +32,7 @@ void check_rows_and_threads(WeightFormat format) {
     for (uint32_t threads : {1, 2, 3}) {
       auto alone = by_isa.begin();
       for (auto& backend : backends(threads, format)) {
-        const auto w = backend->pack({&part, 1}, k);
+        const auto w = pack(*backend, weights, k);
         for (uint32_t rows : counts) {
           const auto together = product(*backend, *w, {x.begin(), x.begin() + size_t{rows} * k});
           CHECK(std::memcmp(together.data(), alone->data(), together.size() * sizeof(float)) == 0);
@@ -51,8 +50,7 @@ TEST(matches_the_reference) {
   for (auto& backend : backends(2)) {
     for (const auto& [n, k] : shapes) {
       const auto weights = random_bf16s(random, size_t{n} * k);
-      const HostRows part{weights.data(), DType::bf16, n};
-      const auto w = backend->pack({&part, 1}, k);
+      const auto w = pack(*backend, weights, k);
       CHECK_EQ(w->n(), n);
       CHECK_EQ(w->k(), k);
       for (uint32_t rows : {1, 3, 7, 37, 140}) {
@@ -84,16 +82,19 @@ TEST(parts_of_any_dtype_stack) {
   std::vector<bf16> brief(whole.size()), half(whole.size());
   for (size_t i = 0; i < whole.size(); ++i) {
     brief[i] = narrow(whole[i]);
-    _Float16 h = static_cast<_Float16>(whole[i]);
+    const auto h = static_cast<_Float16>(whole[i]);
     std::memcpy(&half[i], &h, 2);
   }
   const HostRows stacked[] = {
       {whole.data(), DType::f32, 30}, {half.data() + 30 * k, DType::f16, 1}, {brief.data() + 31 * k, DType::bf16, 59}};
-  const HostRows one{whole.data(), DType::f32, 90};
+  for (const auto format : {WeightFormat::bf16, WeightFormat::int8}) {
+    for (auto& backend : backends(2, format)) {
+      const auto x = random_bf16s(random, 5 * k);
+      CHECK(product(*backend, *backend->pack(stacked, k), x) == product(*backend, *pack(*backend, whole, k), x));
+    }
+  }
   for (auto& backend : backends(2)) {
-    const auto a = backend->pack(stacked, k), b = backend->pack({&one, 1}, k);
-    const auto x = random_bf16s(random, 5 * k);
-    CHECK(product(*backend, *a, x) == product(*backend, *b, x));
+    const auto a = backend->pack(stacked, k);
     std::vector<float> rows(3 * k);
     backend->embed(std::vector<int32_t>{89, 0, 30}, *a, rows.data());
     CHECK(std::equal(rows.begin(), rows.begin() + k, whole.begin() + 89 * k));
@@ -127,10 +128,9 @@ TEST(updated_in_place_as_if_packed_anew) {
   Random random(6);
   const auto before = random_bf16s(random, n * k), after = random_bf16s(random, n * k);
   const auto floats = random_floats(random, n * k);
-  const HostRows old{before.data(), DType::bf16, n};
   const HostRows parts[] = {{floats.data(), DType::f32, 37}, {after.data(), DType::bf16, n - 37}};
   for (auto& backend : backends(2)) {
-    const auto updated = backend->pack({&old, 1}, k), fresh = backend->pack(parts, k);
+    const auto updated = pack(*backend, before, k), fresh = backend->pack(parts, k);
     const auto x = random_bf16s(random, 5 * k);
     CHECK(product(*backend, *updated, x) != product(*backend, *fresh, x));
     backend->update(*updated, parts);
@@ -157,10 +157,9 @@ TEST(weights_that_are_not_finite_are_refused) {
         for (const size_t at : {size_t{0}, size_t{k} * 16 + 67, size_t{n} * k - 1}) {
           std::vector<float> weights(n * k, 1);
           weights[at] = bad;
-          const HostRows rows{weights.data(), DType::f32, n};
-          CHECK_THROWS(backend->pack({&rows, 1}, k));
+          CHECK_THROWS(pack(*backend, weights, k));
           weights[at] = 3.396e38f;
-          CHECK(backend->pack({&rows, 1}, k) != nullptr);
+          CHECK(pack(*backend, weights, k) != nullptr);
         }
       }
     }
@@ -169,8 +168,7 @@ TEST(weights_that_are_not_finite_are_refused) {
 
 TEST(odd_columns_are_refused) {
   const std::vector<bf16> weights(6);
-  const HostRows part{weights.data(), DType::bf16, 2};
   for (auto& backend : backends(1)) {
-    CHECK(CHECK_THROWS(backend->pack({&part, 1}, 3)).find("3 columns") != std::string::npos);
+    CHECK(CHECK_THROWS(pack(*backend, weights, 3)).find("3 columns") != std::string::npos);
   }
 }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "compute/backend.h"
@@ -61,6 +62,15 @@ inline std::vector<std::unique_ptr<npr::compute::Backend>> backends(uint32_t thr
     }
   }
   return out;
+}
+
+// weights [n, k], of floats or bf16s
+template <class T>
+std::unique_ptr<npr::compute::Matrix> pack(npr::compute::Backend& backend, const std::vector<T>& weights, uint32_t k) {
+  using npr::compute::DType;
+  constexpr DType dtype = std::is_same_v<T, float> ? DType::f32 : DType::bf16;
+  const npr::compute::HostRows rows{weights.data(), dtype, static_cast<uint32_t>(weights.size() / k)};
+  return backend.pack({&rows, 1}, k);
 }
 
 // x [rows, k] . w^T

@@ -32,16 +32,14 @@ class TemporaryDirectory {
 
 // Sizes that are no multiple of any vector's or tile's width.
 inline npr::model::Config tiny_config(bool tied = true) {
-  npr::model::Config config;
+  npr::model::Config config = npr::model::qwen3_tiny();
   config.hidden_size = 36;
   config.num_hidden_layers = 2;
   config.num_attention_heads = 6;
-  config.num_key_value_heads = 2;
   config.head_dim = 16;
   config.intermediate_size = 74;
   config.vocab_size = 101;
   config.max_position_embeddings = 512;
-  config.rms_norm_eps = 1e-6f;
   config.tie_word_embeddings = tied;
   config.rope_settings.theta = 1e4;
   config.end_tokens = {100};
