@@ -306,7 +306,7 @@ TEST(attention) {
       } else {
         std::vector<float> along;
         Doubles expected;
-        for (int direction = 0; direction < 12; ++direction) {
+        for (uint32_t direction = 0; direction < 12; direction += check::stride()) {
           const auto step = random_floats(random, qkv.size());
           Doubles up = widened(qkv), down = up;
           double sum = 0;
