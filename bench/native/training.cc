@@ -5,7 +5,6 @@
 // the loss is over all but the prompt.
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <cstdio>
 #include <iostream>
 #include <map>
@@ -17,6 +16,7 @@
 #include "common/options.h"
 #include "common/peak_memory.h"
 #include "model/training_graph.h"
+#include "sample/policy.h"
 #include "train/optimizer.h"
 
 namespace {
@@ -74,15 +74,12 @@ double flops_of(const model::Config& config, const Sequences& sequences) {
          3 * 4 * seen * q * config.num_hidden_layers;
 }
 
-// Softmax gradient of the mean of -logp of a made-up next token.
+// The gradient of the mean of -logp of a made-up next token, in place.
 void cross_entropy(compute::Backend& backend, std::span<float> logits, uint32_t vocab, float weight) {
   backend.parallel(static_cast<uint32_t>(logits.size() / vocab), [&](uint32_t i) {
-    const auto row = logits.subspan(size_t{i} * vocab, vocab);
-    const float max = *std::ranges::max_element(row);
-    double sum = 0;
-    for (float& x : row) sum += x = std::exp(x - max);
-    for (float& x : row) x *= weight / static_cast<float>(sum);
-    row[(i * 31) % vocab] -= weight;
+    thread_local sample::Scratch scratch;
+    float* const row = logits.data() + size_t{i} * vocab;
+    sample::Policy(row, vocab, scratch).differentiate(static_cast<int32_t>(i * 31 % vocab), -weight, row);
   });
 }
 

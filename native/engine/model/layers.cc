@@ -13,10 +13,15 @@ void attention_block(compute::Backend& backend, const Config& config, uint32_t i
   backend.linear_add(at.attention, rows, *layer.attention_out, at.middle);
 }
 
-void mlp_block(compute::Backend& backend, const Config& config, const LayerWeights& layer, uint32_t rows,
-               const LayerBuffers& at) {
+void gate_and_up(compute::Backend& backend, const Config& config, const LayerWeights& layer, uint32_t rows,
+                 const LayerBuffers& at) {
   backend.rms_norm(at.middle, layer.mlp_norm, rows, config.hidden_size, config.rms_norm_eps, at.normed);
   backend.linear(at.normed, rows, *layer.gate_up, at.gate_up);
+}
+
+void mlp_block(compute::Backend& backend, const Config& config, const LayerWeights& layer, uint32_t rows,
+               const LayerBuffers& at) {
+  gate_and_up(backend, config, layer, rows, at);
   backend.swiglu(at.gate_up, rows, config.intermediate_size, at.inner);
   if (at.out != at.middle) backend.copy(at.middle, size_t{rows} * config.hidden_size, at.out);
   backend.linear_add(at.inner, rows, *layer.down, at.out);

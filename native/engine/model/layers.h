@@ -25,6 +25,9 @@ struct LayerBuffers {
 // Batch: the one that backend.begin() was told.
 void attention_block(compute::Backend& backend, const Config& config, uint32_t index, const LayerWeights& layer,
                      uint32_t rows, const LayerBuffers& at);
+// The part of mlp_block() that its backward reads: up to gate_up.
+void gate_and_up(compute::Backend& backend, const Config& config, const LayerWeights& layer, uint32_t rows,
+                 const LayerBuffers& at);
 void mlp_block(compute::Backend& backend, const Config& config, const LayerWeights& layer, uint32_t rows,
                const LayerBuffers& at);
 

@@ -142,7 +142,7 @@ void TrainingGraph::backward(GradientSink& gradients) {
   for (uint32_t layer = config.num_hidden_layers; layer-- > 0;) {
     if (recompute_ == Recompute::layer) {
       attention_block(backend_, config, layer, model_.weights().layers[layer], rows_, buffers(layer));
-      mlp_block(backend_, config, model_.weights().layers[layer], rows_, buffers(layer));
+      gate_and_up(backend_, config, model_.weights().layers[layer], rows_, buffers(layer));
     }
     mlp_backward(layer, gradients);
     attention_backward(layer, gradients);

@@ -1,9 +1,11 @@
 #include "train/full_parameters.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include "compute/convert.h"
+#include "error.h"
 
 namespace npr::train {
 namespace {
@@ -51,6 +53,8 @@ void FullParameters::apply(uint32_t index) {
   std::vector<float> rounded(masters.size());
   std::transform(masters.begin(), masters.end(), rounded.begin(),
                  [](float x) { return compute::to_float(compute::to_bf16(x)); });
+  if (!std::ranges::all_of(rounded, [](float x) { return std::isfinite(x); }))
+    throw Error(ErrorCode::invalid_checkpoint, parameter.parts.front().name + ": a weight that is not finite as bf16");
   backend_.upload(parameter.vector, rounded);
 }
 

@@ -21,6 +21,9 @@ void require(bool holds, const char* name, const char* expected, double found) {
                 std::string(name) + ": expected " + expected + ", found " + number_text(found));
 }
 
+// Squares of gradients are floats: beyond this a second moment would be infinite, and its number stand still for ever.
+constexpr double most_norm = 1e18;
+
 // Steps compute in float: what overflows it would make infinite weights.
 bool as_float(double x) { return std::isfinite(static_cast<float>(x)); }
 
@@ -41,12 +44,16 @@ Optimizer::Optimizer(compute::Backend& backend, ParameterStore& store, const Opt
 StepReport Optimizer::step(double learning_rate) {
   require(learning_rate >= 0 && as_float(learning_rate), "learning rate", "a number from 0 on that a float can hold",
           learning_rate);
+  if (broken_)
+    throw Error(ErrorCode::invalid_request,
+                "an optimizer step broke off and left weights of two steps; load a state first");
   const double norm = gradient_norm();
-  if (!std::isfinite(norm)) {
+  const double scale = options_.clip_norm > 0 ? std::min(1.0, options_.clip_norm / (norm + 1e-6)) : 1.0;
+  if (!(norm * scale < most_norm)) {
     discard();
     return {norm, false};
   }
-  const double scale = options_.clip_norm > 0 ? std::min(1.0, options_.clip_norm / (norm + 1e-6)) : 1.0;
+  broken_ = true;
   const AdamWStep constants(options_.adamw, learning_rate, ++steps_, scale);
   const TrainedArrays& arrays = store_.arrays();
   for (uint32_t index = 0; index < store_.parameters(); ++index) {
@@ -59,7 +66,14 @@ StepReport Optimizer::step(double learning_rate) {
     });
     store_.apply(index);  // at once: its masters are still in the cache
   }
+  broken_ = false;
   return {norm, true};
+}
+
+void Optimizer::resume(uint64_t steps) {
+  steps_ = steps;
+  broken_ = false;
+  discard();
 }
 
 void Optimizer::discard() {

@@ -14,7 +14,7 @@ struct OptimizerOptions {
 
 struct StepReport {
   double gradient_norm;  // of all trained numbers, before clipping
-  bool applied;          // false: the norm is not finite, and nothing but the gradients changed
+  bool applied;          // false: the norm is not finite or past all use, and nothing but the gradients changed
 };
 
 // Bits depend neither on the thread count nor on the instruction set. Thread safety: one thread at a time; it uses the
@@ -26,11 +26,13 @@ class Optimizer {
 
   const OptimizerOptions& options() const { return options_; }
   uint64_t steps() const { return steps_; }  // applied so far
-  void set_steps(uint64_t steps) { steps_ = steps; }
+  // Goes on from a store whose masters, moments and engine's weights are those after `steps` steps. Clears gradients.
+  void resume(uint64_t steps);
 
   // Takes the gradients that the store collected, and clears them. Clips as torch.nn.utils.clip_grad_norm_ does: by
   // clip_norm / (norm + 1e-6) where that is below 1. Throws Error(invalid_request) where the learning rate is negative
-  // or not finite, Error(invalid_checkpoint) where it makes weights that are not finite.
+  // or no float, Error(invalid_checkpoint) where it makes weights that are not finite; they are half of a step then,
+  // and every further one throws Error(invalid_request) until resume().
   StepReport step(double learning_rate);
   // Clears the gradients.
   void discard();
@@ -42,6 +44,7 @@ class Optimizer {
   ParameterStore& store_;
   const OptimizerOptions options_;
   uint64_t steps_ = 0;
+  bool broken_ = false;  // a step was not brought to its end
 };
 
 }  // namespace npr::train

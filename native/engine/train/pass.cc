@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <tuple>
 
 #include "error.h"
@@ -136,7 +137,9 @@ bool Pass::evaluate(std::span<const Target> targets, std::span<const uint32_t> r
     const uint32_t token = targets[i].token;
     *targets[i].logprob = outcome.logprob;
     if (!old.empty() && outcome.logprob != old[token]) {
-      totals_.mismatch = std::max(totals_.mismatch, std::abs(outcome.logprob - old[token]));
+      const float distance = std::abs(outcome.logprob - old[token]);
+      totals_.mismatch =
+          std::isnan(distance) ? std::numeric_limits<float>::infinity() : std::max(totals_.mismatch, distance);
     }
     totals_.weighted += weights[token] != 0;
     totals_.entropy += outcome.entropy;

@@ -1,12 +1,14 @@
 #include "train/state_file.h"
 
 #include <charconv>
+#include <cmath>
 #include <cstring>
 #include <map>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "compute/convert.h"
 #include "error.h"
 #include "model/safetensors.h"
 #include "model/safetensors_writer.h"
@@ -87,6 +89,23 @@ std::vector<const model::Tensor*> match(const model::SafetensorsFile& file, cons
   return out;
 }
 
+// Of masters and what is frozen the engine's weights are made, which are bf16.
+void require_values(const std::filesystem::path& path, const model::Tensor& tensor) {
+  const bool squares = tensor.name.starts_with("exp_avg_sq."), moment = squares || tensor.name.starts_with("exp_avg.");
+  const size_t size = tensor.dtype == "F32" ? sizeof(float) : sizeof(uint16_t);
+  for (size_t at = 0; at < tensor.bytes.size(); at += size) {
+    float value;
+    uint16_t brief;
+    std::memcpy(size == sizeof value ? static_cast<void*>(&value) : &brief, tensor.bytes.data() + at, size);
+    if (size != sizeof value) value = compute::to_float(brief);
+    const bool finite = std::isfinite(moment ? value : compute::to_float(compute::to_bf16(value)));
+    if (finite && !(squares && value < 0)) continue;
+    throw Error(ErrorCode::invalid_checkpoint, path.string() + ": " + tensor.name + ": number " +
+                                                   std::to_string(at / size) + " is " + number_text(value) +
+                                                   ", expected a finite one" + (squares ? " from 0 on" : ""));
+  }
+}
+
 }  // namespace
 
 void save_state(const std::filesystem::path& path, ParameterStore& store, const Optimizer& optimizer) {
@@ -111,16 +130,16 @@ void load_state(const std::filesystem::path& path, ParameterStore& store, Optimi
   const uint64_t steps = steps_of(file);
   const std::vector<Stored> wanted = contents(store);
   const std::vector<const model::Tensor*> tensors = match(file, wanted);
+  for (const model::Tensor* tensor : tensors) require_values(path, *tensor);
   for (size_t i = 0; i < wanted.size(); ++i) {
     std::memcpy(wanted[i].data, tensors[i]->bytes.data(), tensors[i]->bytes.size());
     file.release(*tensors[i]);
   }
-  optimizer.set_steps(steps);
-  optimizer.discard();
   for (uint32_t index = 0; index < store.parameters(); ++index) {
     const auto [begin, end] = store.trained(index);
     if (begin != end) store.apply(index);
   }
+  optimizer.resume(steps);
 }
 
 }  // namespace npr::train

@@ -8,6 +8,7 @@
 #include "check.h"
 #include "compute/convert.h"
 #include "model/golden.h"
+#include "train/state_file.h"
 #include "train/trained.h"
 
 using npr::train::AdamWOptions;
@@ -141,6 +142,31 @@ TEST(gradients_that_are_not_finite_change_nothing) {
   CHECK(test::engine_weights(trained.model) == test::engine_weights(other.model));
   CHECK(trained.random_step(2).applied);  // and no trace of them is left
   other.random_step(2);
+  CHECK(test::same_state(trained, other));
+}
+
+TEST(gradients_whose_squares_no_float_holds_change_nothing) {
+  const TinyDirectory directory;
+  const OptimizerOptions unclipped{.adamw = {}, .clip_norm = 0};
+  Trained trained(directory.path(), {}, unclipped), other(directory.path(), {}, unclipped);
+  trained.store->arrays().gradients()[3] = 1e20f;
+  CHECK(!trained.optimizer.step(1e-2).applied);
+  CHECK(test::same_state(trained, other));
+}
+
+TEST(a_step_that_broke_off_is_the_last_until_a_state_is_loaded) {
+  const TinyDirectory directory;
+  Trained trained(directory.path());
+  const auto state = directory.path() / "state";
+  npr::train::save_state(state, *trained.store, trained.optimizer);
+  const auto weights = test::engine_weights(trained.model);
+  trained.random_gradients(1);
+  CHECK(contains(CHECK_THROWS(trained.optimizer.step(3e38)), "finite"));
+  CHECK(contains(CHECK_THROWS(trained.optimizer.step(1e-2)), "load a state first"));
+  npr::train::load_state(state, *trained.store, trained.optimizer);
+  CHECK(test::engine_weights(trained.model) == weights);
+  Trained other(directory.path());
+  CHECK_EQ(trained.random_step(2).gradient_norm, other.random_step(2).gradient_norm);
   CHECK(test::same_state(trained, other));
 }
 

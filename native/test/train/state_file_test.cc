@@ -123,6 +123,25 @@ TEST(damaged_files_change_nothing) {
   test::write_file(state, whole);
   test::edit_header(state, "\"steps\":\"1\"", "\"steps\":\"x\"");
   CHECK(contains(refused(state, trained, ErrorCode::invalid_request), "steps: expected a whole number, found \"x\""));
+  for (const auto& [array, value] :
+       std::vector<std::pair<std::string, float>>{{"master.model.norm.weight", std::nanf("")},
+                                                  {"master.model.norm.weight", 3.4e38f},  // infinite as bf16
+                                                  {"exp_avg.model.norm.weight", INFINITY},
+                                                  {"exp_avg_sq.model.norm.weight", -1.0f}}) {
+    std::string damaged = whole;
+    {
+      test::write_file(state, whole);
+      const npr::model::SafetensorsFile file(state);
+      size_t at = whole.size();
+      for (const auto& tensor : file.tensors()) at -= tensor.bytes.size();  // where the first one begins
+      for (const auto& tensor : file.tensors()) {
+        if (tensor.name == array) std::memcpy(damaged.data() + at + sizeof value, &value, sizeof value);
+        at += tensor.bytes.size();
+      }
+    }
+    test::write_file(state, damaged);
+    CHECK(contains(refused(state, trained, ErrorCode::invalid_checkpoint), array + ": number 1 is"));
+  }
   std::filesystem::remove(state);
   CHECK(contains(refused(state, trained, ErrorCode::invalid_checkpoint), "expected a file, found none"));
   CHECK(contains(refused(directory.path() / "model.safetensors", trained, ErrorCode::invalid_request),
