@@ -16,8 +16,8 @@ export interface LoopState {
   step: number;
   /** The stage's own. */
   state: Record<string, number>;
-  /** The best validation so far, and the step after which it was. */
-  best: { step: number; value: number } | null;
+  /** The best validation so far by the metric of that name, and the step after which it was. */
+  best: { step: number; metric: string; value: number } | null;
   /** No step is to come, though the stage has had fewer than it may. */
   finished?: boolean;
 }

@@ -55,12 +55,13 @@ export async function openStage(
     const trainer = await engine.trainer(trainerOptions(name, settings));
     const workplace = { engine, tokenizer, trainer };
     const prompts = new Prompts(tokenizer, own.system ?? settings.system, settings.chat_template_kwargs);
-    const score = await scorer(name, own);
+    const score = await scorer(name, 'sampling' in own ? own.sampling.max_tokens : 0, own);
     const stage = await build(name, settings, workplace, examples, prompts, score, options.log);
     const open = { stage, workplace, modelFolder };
     if (validation === undefined) return open;
     const mode = { parallel: parallel ? settings.parallel : undefined, traces: settings.traces };
-    const parts = { engine, tokenizer, prompts, score, examples: validation.examples, ...mode };
+    const judge = await scorer(name, validation.settings.max_tokens, own);
+    const parts = { engine, tokenizer, prompts, score: judge, examples: validation.examples, ...mode };
     return { ...open, validation: { parts, settings: validation.settings } };
   } catch (error) {
     await engine.close();

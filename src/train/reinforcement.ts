@@ -9,7 +9,7 @@ import { EpochOrder } from './order.js';
 import type { Prompts } from './prompts.js';
 import { seedOf } from './random.js';
 import { engineRequest } from './requests.js';
-import { fitting, sample } from './sample.js';
+import { sample } from './sample.js';
 import type { Scorer } from './scoring.js';
 import type { ReinforcementSettings } from './settings.js';
 import { type Stage, type StepReport, TrainError, type Workplace } from './stage.js';
@@ -100,6 +100,19 @@ export class Reinforcement implements Stage {
       ),
       notes: [],
     };
+    const { lr, schedule } = this.#settings;
+    const learned = new Set(kept.flat());
+    const update = await updatePolicy(this.#parts.workplace.trainer, this.#method, {
+      groups: kept.map((group, i) =>
+        group.map(({ response }, j) => ({ response, weight: advantages[i]?.[j] ?? 0 })),
+      ),
+      others: all.filter((one) => !learned.has(one)).map(({ response }) => response),
+      rate: learningRate(lr, schedule, step, this.steps),
+      step,
+    });
+    Object.assign(report.metrics, update.metrics);
+    Object.assign(report.phases, update.phases);
+    report.notes.push(...update.notes);
     if (advantages.flat().every((advantage) => advantage === 0)) this.#noSignal(report, all);
     else {
       this.#uniform = 0;
@@ -107,17 +120,6 @@ export class Reinforcement implements Stage {
         report.notes.push(
           `${batch.useful.length} of ${prompts} groups: the others of ${batch.seen.length} had equal scores`,
         );
-      const { lr, schedule } = this.#settings;
-      const update = await updatePolicy(this.#parts.workplace.trainer, this.#method, {
-        groups: kept.map((group, i) =>
-          group.map(({ response }, j) => ({ response, weight: advantages[i]?.[j] ?? 0 })),
-        ),
-        rate: learningRate(lr, schedule, step, this.steps),
-        step,
-      });
-      Object.assign(report.metrics, update.metrics);
-      Object.assign(report.phases, update.phases);
-      report.notes.push(...update.notes);
     }
     return report;
   }
@@ -144,15 +146,9 @@ export class Reinforcement implements Stage {
       parallel: this.#method.parallel,
     });
     signal.throwIfAborted();
-    const responses = await Promise.all(
-      fitting(request, engine.info.slots).map((part) =>
-        sample(engine, tokenizer.vocabulary.tags, part, signal),
-      ),
-    );
+    const responses = await sample(engine, tokenizer.vocabulary.tags, request, signal);
     const scored = await Promise.all(
-      responses
-        .flat()
-        .map(async (response) => ({ example, response, score: await score(example, response) })),
+      responses.map(async (response) => ({ example, response, score: await score(example, response) })),
     );
     return { responses: scored, kept: scored.filter((one) => passes(one, this.#method.filter)) };
   }
@@ -164,7 +160,6 @@ export class Reinforcement implements Stage {
     const why =
       filtered === 1 ? 'every response was filtered out' : 'the responses to each question scored the same';
     report.notes.push(`no signal: ${why} (mean reward ${reward.toFixed(3)}); no update`);
-    Object.assign(report.metrics, { updates: 0 });
     if (this.#uniform < this.#settings.max_uniform_steps) return;
     if (all.length > 0 && accuracy === 1) {
       report.finished = `every response of ${this.#uniform} steps was right: nothing left to learn from these questions`;

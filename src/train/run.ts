@@ -68,7 +68,9 @@ function fixed(settings: object, begun: readonly StageName[]): Record<string, un
   const entries = Object.entries(run).filter(([key]) => !FREE.has(key));
   return {
     ...Object.fromEntries(entries),
-    stages: Object.fromEntries(begun.map((name) => [name, Reflect.get(stages, name)])),
+    stages: Object.fromEntries(
+      begun.map((name) => [name, { ...Reflect.get(stages, name), checkpoints: undefined }]),
+    ),
   };
 }
 

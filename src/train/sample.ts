@@ -20,8 +20,22 @@ export interface Response {
   usage: EngineUsage;
 }
 
-/** Rejects with an EngineError, or where `signal` aborts. */
+/**
+ * All samples of a request, which may take several where the KV pool is small. Rejects with an EngineError, or where `signal`
+ * aborts; nothing of them runs on then.
+ */
 export async function sample(
+  engine: Engine,
+  tags: TagTokens | undefined,
+  request: EngineRequest,
+  signal?: AbortSignal,
+): Promise<Response[]> {
+  const parts = fitting(request, engine.info.slots).map((part) => respond(engine, tags, part, signal));
+  await Promise.allSettled(parts);
+  return (await Promise.all(parts)).flat();
+}
+
+async function respond(
   engine: Engine,
   tags: TagTokens | undefined,
   request: EngineRequest,

@@ -8,14 +8,13 @@ import type { StageName, StageSettings } from './settings.js';
 export type { Score } from './rewards.js';
 export type Scorer = (example: Example, response: Response) => Promise<Score>;
 
-/** A stage that has no reward of its own is validated by that of its mode. Rejects with a RewardError. */
-export async function scorer(stage: StageName, settings?: StageSettings): Promise<Scorer> {
-  const options: RewardOptions = {
-    kind: stage === 'beta' || stage === 'papo' ? 'papo' : 'zero',
-    maxTokens: 0,
-  };
+/**
+ * For responses of at most `maxTokens`. A stage that has no reward of its own is validated by that of its mode. Rejects with a
+ * RewardError.
+ */
+export async function scorer(stage: StageName, maxTokens: number, settings?: StageSettings): Promise<Scorer> {
+  const options: RewardOptions = { kind: stage === 'beta' || stage === 'papo' ? 'papo' : 'zero', maxTokens };
   if (settings !== undefined && 'sampling' in settings) {
-    options.maxTokens = settings.sampling.max_tokens;
     options.overlong = settings.overlong;
     if (settings.reward !== undefined) options.module = await loadReward(settings.reward);
   }

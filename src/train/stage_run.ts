@@ -70,7 +70,9 @@ class StageRun {
       const every = open.validation?.settings.every ?? 0;
       if (over || (every > 0 && step % every === 0)) {
         const value = await this.#validate(open, step);
-        if (value !== undefined && (best === null || value > best.value)) best = { step, value };
+        const { metric } = this.#keeping;
+        if (value !== undefined && (best?.metric !== metric || value > best.value))
+          best = { step, metric, value };
       }
       state = { stage: this.#name, step, state: stage.state(), best, finished: over };
       if (over || signal.aborted || best?.step === step || step % this.#keeping.every === 0)

@@ -57,7 +57,7 @@ export async function traces(
     const { engine, tokenizer } = await load(teacher);
     try {
       const prompts = new Prompts(tokenizer, system, templateKwargs);
-      const score = await scorer('zero');
+      const score = await scorer('zero', settings.max_tokens);
       const progress = (done: number, kept: number) =>
         log.progress(`beta: responses to learn from, ${kept} kept`, done, examples.length);
       await keepTraces(

@@ -3,12 +3,15 @@ import type { PassResult, Trainer } from '../engine/trainer_types.js';
 import { mean } from './advantages.js';
 import { passFigures } from './figures.js';
 import type { Method } from './methods.js';
+import type { Response } from './sample.js';
 import { checkExact, type Phases } from './stage.js';
 import { forcedGroups, lossTokens, sampledGroups, type Weighted } from './trajectories.js';
 
 export interface Batch {
-  /** By question; what a response weighs is its advantage. At least one is not 0. */
+  /** By question; what a response weighs is its advantage. Where all are 0 there is no update. */
   groups: readonly (readonly Weighted[])[];
+  /** Sampled too, but not learned from: they are compared alone. */
+  others: readonly Response[];
   /** The learning rate. */
   rate: number;
   /** Of the stage, from 0, for messages. */
@@ -30,10 +33,11 @@ export async function updatePolicy(trainer: Trainer, method: Method, batch: Batc
   const norms: number[] = [];
 
   // Once the weights have moved, log-probabilities differ rightly: what is not compared by the first update is before it.
-  const compared = parts.flatMap((part) =>
-    parts.length > 1 ? part : part.filter((group) => !learned(group)),
-  );
-  const scored = compared.length > 0 ? await trainer.score(sampledGroups(compared.flat())) : undefined;
+  const compared = [
+    ...parts.flatMap((part) => (parts.length > 1 ? part : part.filter((group) => !learned(group)))).flat(),
+    ...batch.others.filter(({ tokens }) => tokens.length > 0).map((response) => ({ response, weight: 0 })),
+  ];
+  const scored = compared.length > 0 ? await trainer.score(sampledGroups(compared)) : undefined;
   phases.forward += scored?.forwardMs ?? 0;
   let mismatch = scored?.mismatch ?? 0;
   checkExact(mismatch, method.name, batch.step);
@@ -54,16 +58,17 @@ export async function updatePolicy(trainer: Trainer, method: Method, batch: Batc
     phases.update += result.updateMs;
     if (result.applied) norms.push(result.gradientNorm);
   }
-  const figures = passFigures(passes);
+  const figures = passes.length > 0 ? passFigures(passes) : {};
   const skipped = updates.length - norms.length;
   return {
     metrics: {
       ...figures,
       rows: (figures.rows ?? 0) + (scored?.rows ?? 0),
       saved_rows: (figures.saved_rows ?? 0) + (scored?.savedRows ?? 0),
-      lr: batch.rate,
       mismatch,
-      drift: Math.max(...passes.map((pass) => pass.mismatch)),
+      ...(passes.length > 0
+        ? { lr: batch.rate, drift: Math.max(...passes.map((pass) => pass.mismatch)) }
+        : {}),
       ...(norms.length > 0 ? { gradient_norm: mean(norms) } : {}),
       updates: norms.length,
       skipped_updates: skipped,

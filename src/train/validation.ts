@@ -8,7 +8,7 @@ import type { Trace } from './log/trace_files.js';
 import type { Prompts } from './prompts.js';
 import { seedOf } from './random.js';
 import { engineRequest } from './requests.js';
-import { fitting, sample } from './sample.js';
+import { sample } from './sample.js';
 import type { Scorer } from './scoring.js';
 import type { ParallelSettings, ValidationSettings } from './settings.js';
 
@@ -48,11 +48,9 @@ export async function validate(
         },
         parallel,
       });
-      const responses = await Promise.all(
-        fitting(request, engine.info.slots).map((part) => sample(engine, tokenizer.vocabulary.tags, part)),
-      );
+      const responses = await sample(engine, tokenizer.vocabulary.tags, request);
       return Promise.all(
-        responses.flat().map(
+        responses.map(
           async (response): Promise<Scored> => ({
             example,
             response,

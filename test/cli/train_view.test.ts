@@ -1,16 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { duration, TrainView } from '../../src/cli/train_view.js';
 import { Lines } from '../../src/train/log/lines.js';
-import type { MetricsRecord } from '../../src/train/log/metrics_file.js';
-
-const record = (step: number, more: Partial<MetricsRecord> = {}): MetricsRecord => ({
-  stage: 'papo',
-  kind: 'train',
-  step,
-  time: step,
-  metrics: { reward: 0.123456, accuracy: 0.5, mismatch: 0, step_s: 2 },
-  ...more,
-});
+import { record } from '../train/log/record.js';
 
 describe('a terminal', () => {
   function terminal(columns = 200) {

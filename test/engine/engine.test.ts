@@ -2,42 +2,18 @@
 import { describe, expect, it } from 'vitest';
 import { bundledModel } from '../../src/config/paths.js';
 import { loadEngine } from '../../src/engine/engine.js';
-import type { EngineEvent, EngineRequest } from '../../src/engine/types.js';
+import type { EngineEvent } from '../../src/engine/types.js';
 import { Tokenizer } from '../../src/tokenizer/tokenizer.js';
 import { engineOptions, until } from '../server/start.js';
+import { engineRequest } from './request.js';
 
 const { vocabulary } = await Tokenizer.load(bundledModel);
-
-function request(given: Partial<EngineRequest> = {}): EngineRequest {
-  return {
-    prompt: [1, 2, 3],
-    n: 1,
-    maxTokens: 1000,
-    minTokens: 0,
-    ignoreEos: true,
-    stop: [],
-    stopTokenIds: [],
-    sampling: {
-      temperature: 0,
-      topP: 1,
-      topK: 0,
-      minP: 0,
-      repetitionPenalty: 1,
-      presencePenalty: 0,
-      frequencyPenalty: 0,
-      branchRepetitionPenalty: 1,
-      logitBias: [],
-      seed: 1n,
-    },
-    ...given,
-  };
-}
 
 describe('the engine', () => {
   it('tells a request everything, and log-probabilities where it asks for them', async () => {
     const engine = await loadEngine(engineOptions(), vocabulary);
     const events: EngineEvent[] = [];
-    await engine.submit(request({ maxTokens: 5, logprobs: 2, promptLogprobs: 1 }), (step) =>
+    await engine.submit(engineRequest({ maxTokens: 5, logprobs: 2, promptLogprobs: 1 }), (step) =>
       events.push(...step),
     );
     expect(events[0]).toEqual({ type: 'started', promptTokens: 3, cachedTokens: 0 });
@@ -61,10 +37,11 @@ describe('the engine', () => {
 
   it('reports log-probabilities under the policy beside those of the raw logits', async () => {
     const engine = await loadEngine(engineOptions(), vocabulary);
-    const sampling = { ...request().sampling, temperature: 0.5 };
+    const sampling = { temperature: 0.5 };
     const deltas: Extract<EngineEvent, { type: 'delta' }>[] = [];
-    await engine.submit(request({ maxTokens: 20, logprobs: 0, policyLogprobs: true, sampling }), (step) =>
-      deltas.push(...step.filter((event) => event.type === 'delta')),
+    await engine.submit(
+      engineRequest({ maxTokens: 20, logprobs: 0, policyLogprobs: true, sampling }),
+      (step) => deltas.push(...step.filter((event) => event.type === 'delta')),
     );
     const raw = deltas.flatMap(({ logprobs }) => logprobs?.map(({ logprob }) => logprob) ?? []);
     const policy = deltas.flatMap(({ policyLogprobs }) => policyLogprobs ?? []);
@@ -76,7 +53,7 @@ describe('the engine', () => {
 
   it('cancels a request whose reader throws', async () => {
     const engine = await loadEngine(engineOptions(), vocabulary);
-    const submitted = engine.submit(request(), (events) => {
+    const submitted = engine.submit(engineRequest(), (events) => {
       if (events.some((event) => event.type === 'delta')) throw new Error('enough');
     });
     await expect(submitted).rejects.toThrow('enough');
@@ -88,7 +65,7 @@ describe('the engine', () => {
   it('that closes ends what runs, and refuses everything after it as an EngineError', async () => {
     const engine = await loadEngine(engineOptions(), vocabulary);
     const running = engine
-      .submit(request(), () => {})
+      .submit(engineRequest(), () => {})
       .then(
         () => 'resolved',
         (error: unknown) => error,
@@ -99,7 +76,7 @@ describe('the engine', () => {
     const end = await running;
     if (end !== 'resolved') expect(end).toMatchObject({ name: 'EngineError', code: 'unavailable' });
     const refused = { name: 'EngineError', code: 'unavailable' };
-    await expect(engine.submit(request(), () => {})).rejects.toMatchObject(refused);
+    await expect(engine.submit(engineRequest(), () => {})).rejects.toMatchObject(refused);
     await expect(engine.checkIntegrity()).rejects.toMatchObject(refused);
     expect(() => engine.stats()).toThrow(expect.objectContaining(refused));
   });

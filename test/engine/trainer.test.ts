@@ -7,10 +7,11 @@ import { bundledModel } from '../../src/config/paths.js';
 import { loadEngine } from '../../src/engine/engine.js';
 import { EngineError } from '../../src/engine/errors.js';
 import type { TrainerOptions, TrainGroup, Trajectory } from '../../src/engine/trainer_types.js';
-import type { Engine, EngineRequest } from '../../src/engine/types.js';
+import type { Engine } from '../../src/engine/types.js';
 import { FlatOrder } from '../../src/parallel/flat_order.js';
 import { Tokenizer } from '../../src/tokenizer/tokenizer.js';
 import { engineOptions, until } from '../server/start.js';
+import { engineRequest } from './request.js';
 
 const tokenizer = await Tokenizer.load(bundledModel);
 const { vocabulary } = tokenizer;
@@ -30,29 +31,15 @@ const options: TrainerOptions = {
   recompute: 'layer',
 };
 
-const request: EngineRequest = {
+const request = engineRequest({
   prompt,
   n: 3,
   maxTokens: 200,
-  minTokens: 0,
   ignoreEos: false,
-  stop: [],
-  stopTokenIds: [],
   policyLogprobs: true,
-  sampling: {
-    temperature: 2,
-    topP: 1,
-    topK: 0,
-    minP: 0,
-    repetitionPenalty: 1,
-    presencePenalty: 0,
-    frequencyPenalty: 0,
-    branchRepetitionPenalty: 1.02,
-    logitBias: [],
-    seed: 5n,
-  },
+  sampling: { temperature: 2, branchRepetitionPenalty: 1.02, seed: 5n },
   parallel: { maxBranches: 8, maxDepth: 2, maxBranchTokens: 0, onInvalid: 'constrain' },
-};
+});
 
 /** Samples the request; all that the policy chose weighs the same. */
 async function rollout(engine: Engine): Promise<TrainGroup> {

@@ -195,6 +195,28 @@ describe('zero', () => {
   });
 });
 
+it('compares what is dropped, too, and where there is no update', async () => {
+  const invalid: Writer = (question, right, luck) =>
+    luck < 0.3 ? { text: 'nothing', reason: 'invalid_structure' } : blocks(question, right, luck);
+  for (const [method, writer, skill] of [
+    ['papo', invalid, 0.5],
+    ['papo', blocks, 1.1],
+    ['zero', blocks, 0.9],
+  ] as const) {
+    const { engine, start } = open(
+      method,
+      { samples: 8, ...(method === 'zero' ? { updates: 1 } : {}) },
+      writer,
+      skill,
+    );
+    const { metrics } = await (await start()).step(0);
+    const [trainer] = engine.trainers;
+    const passes = [...(trainer?.scored ?? []), ...(trainer?.accumulated.map(({ groups }) => groups) ?? [])];
+    expect(trajectories(passes.flat())).toHaveLength(8 * (metrics.groups ?? 0));
+    expect(metrics.mismatch).toBe(0);
+  }
+});
+
 describe('without any signal', () => {
   it('there is no update, and the stage ends where all is right', async () => {
     const { engine, start } = open('papo', { max_uniform_steps: 2 }, blocks, 1.1);

@@ -6,6 +6,9 @@ import { parse } from '../../src/parallel/parse.js';
 import { formatScore } from '../../src/parallel/score.js';
 import { loadReward, RewardError } from '../../src/train/reward_module.js';
 import { isCorrect, overlongPenalty, type RewardOptions, score } from '../../src/train/rewards.js';
+import type { Response } from '../../src/train/sample.js';
+import { scorer } from '../../src/train/scoring.js';
+import { runSettings } from './settings.js';
 
 const VALID =
   '<guideline>\n<plan>1: half</plan>\n</guideline>\n<step>\n1: 1/2 = 0.5\n</step>\n<takeaway>\nit is 0.5\n</takeaway>\n';
@@ -45,6 +48,14 @@ describe('score', () => {
     expect(isCorrect('\\boxed{0.5} no, \\boxed{1}', '\\frac12')).toBe(false);
     expect(isCorrect('0.5', '\\frac12')).toBe(false);
   });
+});
+
+it('a stage scores by the limit of what it scores', async () => {
+  const { zero } = runSettings({ stages: { zero: { sampling: { max_tokens: 100 } } } }).stages;
+  const long = judged('', 100) as unknown as Response;
+  const rewards = [100, 1000].map(async (limit) => (await scorer('zero', limit, zero))(EXAMPLE, long));
+  const [cut, whole] = await Promise.all(rewards);
+  expect((whole?.reward ?? 0) - (cut?.reward ?? 0)).toBe(1);
 });
 
 it('the overlong penalty grows over the buffer alone', () => {

@@ -200,6 +200,7 @@ describe('a run', () => {
     if (other.stages.papo) other.stages.papo.lr = 1;
     await expect(new Process().run(other, true)).rejects.toThrow(/has another stages\.papo\.lr/);
     const elsewhere = settings(whole, { checkpoints: { every: 3 }, engine: { threads: 3 } });
+    Object.assign(elsewhere.stages.papo ?? {}, { checkpoints: { every: 5 } });
     await new Process().run(elsewhere, true);
   });
 

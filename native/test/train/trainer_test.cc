@@ -93,6 +93,13 @@ TEST(refuses_before_anything_is_computed) {
   CHECK(says(refusal(text(std::vector<int32_t>(395, 20))), "it takes 404 positions; the model's context has 400"));
   CHECK(says(refusal(text({20}), {.kind = train::Loss::Kind::clipped}), "no old log-probabilities"));
   CHECK(says(refusal(text({20}), {.kind = train::Loss::Kind::clipped, .low = 2}), "low is 2"));
+  // a branch of the prompt reaches further than the one that follows it
+  train::Group open = text({newline, 46});
+  open.parallel = true;
+  open.prompt.insert(open.prompt.end(), {40, 42, 20, 43, 42, 21, 43, 41, newline, 44});
+  open.prompt.insert(open.prompt.end(), 400, 20);
+  open.prompt.insert(open.prompt.end(), {45, newline, 44});
+  CHECK(says(refusal(open), "positions; the model's context has 400"));
   auto group = text({20});
   group.prompt.clear();
   CHECK(says(refusal(group), "group 1: the prompt has no tokens"));

@@ -1,17 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { chart, niceTicks } from '../../../src/train/log/chart.js';
 import { Lines, short, summary } from '../../../src/train/log/lines.js';
-import type { MetricsRecord } from '../../../src/train/log/metrics_file.js';
 import { report } from '../../../src/train/log/report.js';
-
-const record = (step: number, more: Partial<MetricsRecord> = {}): MetricsRecord => ({
-  stage: 'papo',
-  kind: 'train',
-  step,
-  time: step,
-  metrics: { reward: 0.123456, accuracy: 0.5, mismatch: 0, step_s: 2 },
-  ...more,
-});
+import { record } from './record.js';
 
 describe('a log', () => {
   it('has a line a step', () => {
