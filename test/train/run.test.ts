@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -297,6 +297,21 @@ describe('one stage', () => {
     expect(existsSync(join(output, 'papo', 'model'))).toBe(true);
     await expect(new Process().run(direct, true, 'zero')).rejects.toThrow('stages.zero: has no settings');
   });
+});
+
+it('a stage that ended early, killed before its model was there, is not gone on with', async () => {
+  const [output, sure] = [join(directory, 'early'), join(directory, 'sure')];
+  cpSync(bundledModel, sure, { recursive: true });
+  writeFileSync(join(sure, 'model.safetensors'), '{"skill": 1.1}');
+  const run = settings(output);
+  run.stages = { papo: { ...run.stages.papo, from: sure, max_uniform_steps: 2 } as never };
+  await new Process().run(run, false);
+  const before = metrics(output);
+  expect(before.at(-1)).toMatchObject({ step: 2, kind: 'validation' });
+  rmSync(join(output, 'papo', 'model'), { recursive: true });
+  await new Process().run(run, true);
+  expect(metrics(output)).toEqual(before);
+  expect(existsSync(join(output, 'papo', 'model', 'config.json'))).toBe(true);
 });
 
 it('the best checkpoint is the model where that is asked for', async () => {
