@@ -15,6 +15,7 @@
 #include "common/machine_limits.h"
 #include "common/options.h"
 #include "common/peak_memory.h"
+#include "compute/backward.h"
 #include "model/training_graph.h"
 #include "sample/policy.h"
 #include "train/optimizer.h"
@@ -75,12 +76,14 @@ double flops_of(const model::Config& config, const Sequences& sequences) {
 }
 
 // The gradient of the mean of -logp of a made-up next token, in place.
-void cross_entropy(compute::Backend& backend, std::span<float> logits, uint32_t vocab, float weight) {
-  backend.parallel(static_cast<uint32_t>(logits.size() / vocab), [&](uint32_t i) {
+void cross_entropy(compute::Backend& backend, float* logits, size_t rows, uint32_t vocab, float weight) {
+  float* const host = backend.backward().borrow(logits, rows * vocab).data();
+  backend.parallel(static_cast<uint32_t>(rows), [&](uint32_t i) {
     thread_local sample::Scratch scratch;
-    float* const row = logits.data() + size_t{i} * vocab;
+    float* const row = host + size_t{i} * vocab;
     sample::Policy(row, vocab, scratch).differentiate(static_cast<int32_t>(i * 31 % vocab), -weight, row);
   });
+  backend.backward().give_back(logits, rows * vocab);
 }
 
 }  // namespace
@@ -122,7 +125,7 @@ int main(int argc, char** argv) {
           const auto rows =
               std::span(sequences.loss_rows)
                   .subspan(first, std::min<size_t>(graph.head_rows(), sequences.loss_rows.size() - first));
-          cross_entropy(model.backend(), graph.logits(rows), config.vocab_size, weight);
+          cross_entropy(model.backend(), graph.logits(rows), rows.size(), config.vocab_size, weight);
           graph.logits_backward(*gradients);
         }
         const double head = since(head_start);
