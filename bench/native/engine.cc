@@ -3,7 +3,8 @@
 //   engine_bench startup DIR [options]            a model's way from its files into memory, beside reading them
 //   engine_bench speed DIR [options]              prefill and decode, each round beside the limits measured in it
 //   engine_bench load DIR --prompt IDS [options]  callers that ask for the same again and again
-// Options: --threads N  --isa avx512|avx2|plain  --weights bf16|int8 (startup, speed: or both, in turns)  --rounds N
+// Options: --threads N  --isa amx|avx512|avx2|plain  --weights bf16|int8 (startup, speed: or both, in turns)  --rounds
+// N
 //          --tokens N  --trunk N  --branches N,N,..  --callers N  --seconds S
 #include <algorithm>
 #include <chrono>

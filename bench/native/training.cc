@@ -1,5 +1,5 @@
 // Forward, backward and optimizer step of training, without Node: one JSON object a line on standard output.
-//   training_bench DIR [--threads N] [--isa avx512|avx2|plain] [--rounds N] [--tokens N,N] [--branches N]
+//   training_bench DIR [--threads N] [--isa amx|avx512|avx2|plain] [--rounds N] [--tokens N,N] [--branches N]
 //                      [--recompute none|layer]
 // A sequence is a prompt of a quarter of its tokens, branches that share half of them, and a quarter behind the join;
 // the loss is over all but the prompt.

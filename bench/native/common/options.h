@@ -38,11 +38,12 @@ class Options {
   }
   compute::CpuOptions cpu() const {
     const std::map<std::string, compute::Isa> isas{{"auto", compute::Isa::best},
+                                                   {"amx", compute::Isa::amx},
                                                    {"avx512", compute::Isa::avx512},
                                                    {"avx2", compute::Isa::avx2},
                                                    {"plain", compute::Isa::plain}};
     const auto isa = isas.find(text("--isa"));
-    if (isa == isas.end()) throw Error(ErrorCode::invalid_request, "--isa: expected auto, avx512, avx2 or plain");
+    if (isa == isas.end()) throw Error(ErrorCode::invalid_request, "--isa: expected auto, amx, avx512, avx2 or plain");
     const uint32_t threads = count("--threads");
     return {threads ? threads : std::thread::hardware_concurrency(), isa->second};
   }

@@ -89,6 +89,8 @@ LoadOptions load_options(Napi::Object object) {
   const std::string isa = string(object, "isa");
   if (isa == "auto") {
     out.cpu.isa = compute::Isa::best;
+  } else if (isa == "amx") {
+    out.cpu.isa = compute::Isa::amx;
   } else if (isa == "avx512") {
     out.cpu.isa = compute::Isa::avx512;
   } else if (isa == "avx2") {
@@ -96,7 +98,7 @@ LoadOptions load_options(Napi::Object object) {
   } else if (isa == "plain") {
     out.cpu.isa = compute::Isa::plain;
   } else {
-    wrong(object.Env(), "isa", "auto, avx512, avx2 or plain");
+    wrong(object.Env(), "isa", "auto, amx, avx512, avx2 or plain");
   }
   out.kv_memory_bytes = static_cast<uint64_t>(number(object, "kvMemoryBytes", 0, 9e15));
   out.max_batch_tokens = count(object, "maxBatchTokens");

@@ -55,7 +55,7 @@ inline std::vector<std::unique_ptr<npr::compute::Backend>> backends(uint32_t thr
                                                                     WeightFormat weights = WeightFormat::bf16) {
   using npr::compute::Isa;
   std::vector<std::unique_ptr<npr::compute::Backend>> out;
-  for (Isa isa : {Isa::avx512, Isa::avx2, Isa::plain}) {
+  for (Isa isa : {Isa::amx, Isa::avx512, Isa::avx2, Isa::plain}) {
     try {
       out.push_back(npr::compute::make_cpu_backend({.threads = threads, .isa = isa, .weights = weights}));
     } catch (const npr::Error&) {

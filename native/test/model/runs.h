@@ -116,7 +116,7 @@ inline std::vector<float> chunked(Model& model, const Flat& flat, uint32_t size)
 // The instruction sets that this machine and build have.
 inline std::vector<Isa> machine_isas() {
   std::vector<Isa> isas;
-  for (const Isa isa : {Isa::avx512, Isa::avx2, Isa::plain}) {
+  for (const Isa isa : {Isa::amx, Isa::avx512, Isa::avx2, Isa::plain}) {
     try {
       npr::compute::make_cpu_backend({1, isa});
       isas.push_back(isa);

@@ -39,6 +39,7 @@ struct LinearTask {
 // cache lines.
 struct LinearKernels {
   uint32_t depth;
+  uint32_t block_rows;  // most of a task: their operands stay in L2 while its panels pass by
   size_t (*operand_row_bytes)(uint32_t k);
   void (*operands)(const bf16* x, uint32_t k, void* out);  // one row; null: rows of bf16 as they are
   void (*multiply)(const LinearTask&);
@@ -133,6 +134,7 @@ struct Kernels {
 };
 
 // Null where this build has no such instructions. Whether the machine has them is the caller's to check.
+const Kernels* amx_kernels();
 const Kernels* avx512_kernels();
 const Kernels* avx2_kernels();
 const Kernels* plain_kernels();
