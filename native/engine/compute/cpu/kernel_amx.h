@@ -17,21 +17,28 @@ constexpr uint32_t block_of_lines = 256;
 // The intrinsics are assembly that does not say which memory it reads.
 inline void settle_memory() { asm volatile("" ::: "memory"); }
 
-// Tiles 0 to 3 are sums, 4 and 5 rows of x, 6 and 7 parts of panels.
-inline void configure(uint32_t first_rows, uint32_t second_rows, bool two_tiles) {
-  struct alignas(64) {
-    uint8_t palette = 1, start_row = 0, reserved[14] = {};
-    uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-    uint8_t rows[16] = {};
-  } shape;
-  const auto first = static_cast<uint8_t>(first_rows), second = static_cast<uint8_t>(second_rows);
-  for (int i = 0; i < 4; ++i) shape.rows[i] = two_tiles && i % 2 ? second : first;
-  shape.rows[4] = first;
-  shape.rows[5] = two_tiles ? second : first;
-  shape.rows[6] = shape.rows[7] = step_lines;
-  settle_memory();
-  _tile_loadconfig(&shape);
-}
+// Tiles 0 to 3 are sums, 4 and 5 rows of x, 6 and 7 parts of panels. Loading a shape takes as long as five steps.
+class Shape {
+ public:
+  // Sums and rows of one height, or of two in turns.
+  void require(uint32_t first_rows, uint32_t second_rows) {
+    if (first_rows == first_ && second_rows == second_) return;
+    first_ = first_rows;
+    second_ = second_rows;
+    struct alignas(64) {
+      uint8_t palette = 1, start_row = 0, reserved[14] = {};
+      uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+      uint8_t rows[16] = {};
+    } shape;
+    for (int i = 0; i < 6; ++i) shape.rows[i] = static_cast<uint8_t>(i % 2 && second_rows ? second_rows : first_rows);
+    shape.rows[6] = shape.rows[7] = step_lines;
+    settle_memory();
+    _tile_loadconfig(&shape);
+  }
+
+ private:
+  uint32_t first_ = 0, second_ = 0;
+};
 
 // Sum (tile of rows a, panel v) is tile a + A v. The next lines of the panels are at `panels`, `panel` bytes apart.
 template <int A, int V>
@@ -104,14 +111,19 @@ struct LineBlock {
 // of what is to be fetched.
 template <int A, int V>
 inline void amx_tiles(const LinearTask& t, uint32_t row, uint32_t rows, const LineBlock& block, float* sums,
-                      uint32_t turn, uint32_t turns) {
+                      uint32_t turn, uint32_t turns, Shape& shape) {
   const size_t x_bytes = size_t{t.k} * sizeof(bf16), row_bytes = V * 64;
   const bf16* x = static_cast<const bf16*>(t.x) + row * size_t{t.k} + 2 * size_t{block.first};
   const std::byte* panels = block.panels + block.first * line_bytes;
   float* c = sums + row * size_t{16} * V;
-  configure(rows < tile_height ? rows : tile_height, rows < tile_height ? 0 : rows - tile_height, A == 2);
+  shape.require(A == 2 ? tile_height : rows, A == 2 ? rows - tile_height : 0);
   if (block.first) {
-    load_sums<A, V>(c, row_bytes);  // loading the configuration has left zeros
+    load_sums<A, V>(c, row_bytes);
+  } else {
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
   }
   const uint32_t steps = block.lines / step_lines;
   for (uint32_t i = 0; i < steps; ++i) {
@@ -131,22 +143,23 @@ inline void amx_tiles(const LinearTask& t, uint32_t row, uint32_t rows, const Li
 }
 
 template <int V>
-inline void amx_block(const LinearTask& t, const LineBlock& block, float* sums) {
-  if (t.rows <= tile_height) return amx_tiles<1, V>(t, 0, t.rows, block, sums, 0, 1);
+inline void amx_block(const LinearTask& t, const LineBlock& block, float* sums, Shape& shape) {
+  if (t.rows <= tile_height) return amx_tiles<1, V>(t, 0, t.rows, block, sums, 0, 1, shape);
   if constexpr (V <= 2) {
     const uint32_t turns = (t.rows + 2 * tile_height - 1) / (2 * tile_height);
     for (uint32_t turn = 0; turn < turns; ++turn) {
       const uint32_t row = turn * 2 * tile_height, rows = t.rows - row;
       if (rows <= tile_height) {
-        amx_tiles<1, V>(t, row, rows, block, sums, turn, turns);
+        amx_tiles<1, V>(t, row, rows, block, sums, turn, turns, shape);
       } else {
-        amx_tiles<2, V>(t, row, rows < 2 * tile_height ? rows : 2 * tile_height, block, sums, turn, turns);
+        amx_tiles<2, V>(t, row, rows < 2 * tile_height ? rows : 2 * tile_height, block, sums, turn, turns, shape);
       }
     }
   }
 }
 
 void amx_linear(const LinearTask& t) {
+  Shape shape;
   const auto lines = static_cast<uint32_t>(panel_lines<Bf16Weights>(t.k));
   const size_t panel = lines * line_bytes;
   const uint32_t panels = (t.columns + panel_columns - 1) / panel_columns;
@@ -167,7 +180,8 @@ void amx_linear(const LinearTask& t) {
                                                 : t.next;
         const LineBlock block{t.panels + group * panel, panel, first, count, ahead};
         float* sums = t.scratch + (group - begin) * size_t{panel_columns} * t.rows;
-        with_constant<4>(static_cast<int>(vectors), [&](auto v) { amx_block<decltype(v)::value>(t, block, sums); });
+        with_constant<4>(static_cast<int>(vectors),
+                         [&](auto v) { amx_block<decltype(v)::value>(t, block, sums, shape); });
         if (!last_block) continue;
         settle_memory();
         const uint32_t column = group * panel_columns, columns = vectors * panel_columns;
