@@ -32,29 +32,34 @@ struct RowMajorOut {
     }
   }
 
-  // A thread's fragment, sum[4 j + 2 h + e] = token + 8 j + e, row + 8 h. Eight threads of a warp write 32 bytes of a
-  // token side by side: whole sectors.
+  // A thread's fragment is sum[4 j + 2 h + e] = token + 8 j + e, row + 8 h; batches of it are four j by two by two.
+  // Eight threads of a warp read or write 32 bytes of a token side by side: whole sectors.
+  static constexpr int batch = 16;
+  __device__ static uint32_t down(int i) { return static_cast<uint32_t>(i / 4 * 8 + i % 2); }
+  __device__ static uint32_t right(int i) { return static_cast<uint32_t>(i / 2 % 2 * 8); }
+  __device__ bool inside(uint32_t token, uint32_t row, int i) const {
+    return token + down(i) < tokens && row + right(i) < n;
+  }
+  __device__ float* at(uint32_t token, uint32_t row, int i) const {
+    return data + size_t{token + down(i)} * n + row + right(i);
+  }
+
+  // What there is to add to, from element `first` of the fragment on.
+  __device__ void load_old(uint32_t token, uint32_t row, int first, float (&old)[batch]) const {
+#pragma unroll
+    for (int i = 0; i < batch; ++i) old[i] = inside(token, row, first + i) ? *at(token, row, first + i) : 0.0f;
+  }
   template <int Count>
   __device__ void fragment(uint32_t token, uint32_t row, const float (&sum)[Count]) const {
-    constexpr int batch = 16;  // old values that are on their way at a time
     static_assert(Count % batch == 0);
-    float* at = data + size_t{token} * n + row;
-    const bool low = row < n, high = row + 8 < n;
 #pragma unroll
     for (int first = 0; first < Count; first += batch) {
       float old[batch];
-      if (add) {
-#pragma unroll
-        for (int i = 0; i < batch; ++i) {
-          const uint32_t down = (first + i) / 4 * 8 + i % 2, right = i / 2 % 2 * 8;
-          old[i] = token + down < tokens && (right ? high : low) ? at[size_t{down} * n + right] : 0.0f;
-        }
-      }
+      if (add) load_old(token, row, first, old);
 #pragma unroll
       for (int i = 0; i < batch; ++i) {
-        const uint32_t down = (first + i) / 4 * 8 + i % 2, right = i / 2 % 2 * 8;
-        if (token + down < tokens && (right ? high : low)) {
-          at[size_t{down} * n + right] = add ? __fadd_rn(old[i], sum[first + i]) : sum[first + i];
+        if (inside(token, row, first + i)) {
+          *at(token, row, first + i) = add ? __fadd_rn(old[i], sum[first + i]) : sum[first + i];
         }
       }
     }

@@ -1,9 +1,10 @@
-// D [tokens, n] (+)= B [tokens, k] . A [n, k]^T where there are many tiles: a block a multiprocessor, each pair of
+// D [tokens, n] fp32 (+)= B [tokens, k] . A [n, k]^T where there are many tiles: a block a multiprocessor, each pair of
 // blocks a cluster that takes 256 rows of A by `Tokens` rows of B, whose halves they fetch for each other.
 //
 // Operands may be K-major or MN-major (gemm_wgmma.cuh): transposed products need no transposed copy.
 #pragma once
 #include "compute/cuda/gemm_ring.cuh"
+#include "compute/cuda/gemm_store.cuh"
 
 namespace npr::compute {
 
@@ -40,9 +41,10 @@ constexpr uint32_t persistent_threads = Shape::computing + 128;
 template <class Shape, bool MnA, bool MnB, class Output>
 __global__ __launch_bounds__(persistent_threads<Shape>, 1) void gemm_persistent(const __grid_constant__ CUtensorMap a,
                                                                                 const __grid_constant__ CUtensorMap b,
+                                                                                const __grid_constant__ CUtensorMap d,
                                                                                 PersistentProblem problem, Output out) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
-  static_assert(Shape::Groups == 2);
+  static_assert(Shape::Groups == 2 && Shape::OutBytes == store_bytes);
   constexpr uint32_t pair = 2, half = Shape::Tokens / pair;
   extern __shared__ uint8_t shared[];
   const Ring<Shape> ring(shared);
@@ -77,8 +79,14 @@ __global__ __launch_bounds__(persistent_threads<Shape>, 1) void gemm_persistent(
     Cursor<Shape> cursor;
     for (uint32_t tile = blockIdx.x / pair; tile < tiles; tile += stride) {
       const TileAt at(problem, tile);
-      const uint32_t row = at.row_tile * pair_rows + rank * 128 + warp * 16 + lane / 4;
-      const uint32_t token = at.token_tile * Shape::Tokens + lane % 4 * 2;
+      const uint32_t row0 = at.row_tile * pair_rows + rank * 128, token0 = at.token_tile * Shape::Tokens;
+      const auto put = [&](const float(&sums)[Shape::Tokens / 2]) {
+        if (out.in_fours) {
+          store_fragment(d, out, ring.out(), token0, row0, sums);
+        } else {  // lines that no box can have
+          out.fragment(token0 + lane % 4 * 2, row0 + warp * 16 + lane / 4, sums);
+        }
+      };
       float sum[Shape::Tokens / 2];
       if constexpr (adds_parts<Shape>) {
         float total[Shape::Tokens / 2];
@@ -89,12 +97,13 @@ __global__ __launch_bounds__(persistent_threads<Shape>, 1) void gemm_persistent(
 #pragma unroll
           for (uint32_t i = 0; i < Shape::Tokens / 2; ++i) total[i] = part ? __fadd_rn(total[i], sum[i]) : sum[i];
         }
-        out.fragment(token, row, total);
+        put(total);
       } else {
         accumulate<Shape, MnA, MnB, pair>(sum, ring, cursor, problem.k_blocks);
-        out.fragment(token, row, sum);
+        put(sum);
       }
     }
+    ptx::store_wait();
   }
   ptx::cluster_sync();  // nobody leaves while the other still sends to it
 #else

@@ -72,6 +72,26 @@ __device__ inline void load_box_to(uint16_t mask, uint32_t to, const CUtensorMap
       : "memory");
 }
 
+// A box from shared memory to the tensor, in the group that store_commit() ends. What lies outside the tensor is left
+// out.
+__device__ inline void store_box(const CUtensorMap& map, uint32_t from, uint32_t column, uint32_t row) {
+  asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [%0, {%2, %3}], [%1];" ::"l"(&map), "r"(from),
+               "r"(column), "r"(row)
+               : "memory");
+}
+__device__ inline void store_commit() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
+// Until all but the last `Pending` groups of this thread have read their shared memory.
+template <int Pending>
+__device__ inline void store_wait_read() {
+  asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(Pending) : "memory");
+}
+__device__ inline void store_wait() { asm volatile("cp.async.bulk.wait_group 0;" ::: "memory"); }
+// What this thread wrote to shared memory is seen by copies that are started after a sync.
+__device__ inline void copy_fence() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+__device__ inline void store_shared(uint32_t to, float x) {
+  asm volatile("st.shared.f32 [%0], %1;" ::"r"(to), "f"(x) : "memory");
+}
+
 // --- clusters ---
 __device__ inline uint32_t cluster_rank() {
   uint32_t rank;
@@ -99,8 +119,7 @@ __device__ inline float4 load_from(uint32_t address, uint32_t rank) {
       "mapa.shared::cluster.u32 remote, %4, %5;\n"
       "ld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [remote];\n}"
       : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
-      : "r"(address), "r"(rank)
-      : "memory");
+      : "r"(address), "r"(rank));
   return v;
 }
 __device__ inline void named_sync(uint32_t id, uint32_t threads) {

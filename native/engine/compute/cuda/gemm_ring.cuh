@@ -8,13 +8,15 @@
 
 namespace npr::compute {
 
-template <int Groups_, int Tokens_, int Stages_>
+template <int Groups_, int Tokens_, int Stages_, uint32_t OutBytes_ = 0>
 struct GemmShape {
   static constexpr int Groups = Groups_, Tokens = Tokens_, Stages = Stages_;
   static constexpr uint32_t computing = Groups * 128;  // threads
   static constexpr uint32_t a_bytes = Groups * panel_bytes, b_bytes = Tokens * 128, stage_bytes = a_bytes + b_bytes;
-  // Stages, two barriers each, and what it takes to align them to an atom.
-  static constexpr uint32_t shared_bytes = Stages * (stage_bytes + 16) + atom_bytes;
+  // Stages, what sums go through on their way out, two barriers a stage, and what it takes to align all that to an
+  // atom.
+  static constexpr uint32_t OutBytes = OutBytes_;
+  static constexpr uint32_t shared_bytes = Stages * (stage_bytes + 16) + OutBytes + atom_bytes;
 };
 
 template <class Shape>
@@ -25,7 +27,8 @@ struct Ring {
       : base((ptx::shared_address(shared) + atom_bytes - 1) & ~(atom_bytes - 1)) {}
   __device__ uint32_t a(uint32_t stage) const { return base + stage * Shape::stage_bytes; }
   __device__ uint32_t b(uint32_t stage) const { return a(stage) + Shape::a_bytes; }
-  __device__ uint32_t full(uint32_t stage) const { return base + Shape::Stages * Shape::stage_bytes + stage * 8; }
+  __device__ uint32_t out() const { return base + Shape::Stages * Shape::stage_bytes; }
+  __device__ uint32_t full(uint32_t stage) const { return out() + Shape::OutBytes + stage * 8; }
   __device__ uint32_t empty(uint32_t stage) const { return full(stage) + Shape::Stages * 8; }
 
   // By one thread. `blocks` of the cluster share stages: a stage is empty when the warps of all of them have left it.
@@ -98,6 +101,8 @@ __device__ inline void accumulate(float (&sum)[Shape::Tokens / 2], const Ring<Sh
   wgmma_settle(sum);
   release(previous);
 }
+
+constexpr uint32_t most_parts = 4;
 
 // Part `part` of `parts` begins at this block of 64 reduction elements. The parts' sums are added in order of parts:
 // that is what an output is, whichever kernel computes it.

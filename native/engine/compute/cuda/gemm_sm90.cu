@@ -25,7 +25,7 @@ Kernel split() {
 
 template <int Tokens, int Stages, bool MnA, bool MnB>
 Kernel persistent() {
-  using Shape = GemmShape<2, Tokens, Stages>;
+  using Shape = GemmShape<2, Tokens, Stages, store_bytes>;
   return {reinterpret_cast<const void*>(gemm_persistent<Shape, MnA, MnB, RowMajorOut>), 2, Tokens,
           persistent_threads<Shape>, Shape::shared_bytes};
 }
@@ -45,7 +45,7 @@ constexpr uint32_t ceil_div(uint32_t a, uint32_t b) { return (a + b - 1) / b; }
 // elements at least. These numbers are part of what an output is.
 uint32_t parts_of(uint32_t n, uint32_t k) {
   const uint32_t wanted = ceil_div(160, ceil_div(n, wgmma_m)), room = std::max(k / 256, 1u);
-  return std::min({wanted, room, 4u});
+  return std::min({wanted, room, most_parts});
 }
 
 void launch(const Kernel& kernel, uint32_t blocks, uint32_t cluster, bool early, cudaStream_t stream,
@@ -80,7 +80,9 @@ void launch_persistent(const Kernel& kernel, CUtensorMap a, CUtensorMap b, uint3
                             .token_tiles = ceil_div(tokens, kernel.tokens),
                             .band = 2048 / kernel.tokens};
   const uint32_t pairs = std::min(problem.row_tiles * problem.token_tiles, multiprocessors / 2);
-  void* arguments[] = {&a, &b, &problem, &out};
+  CUtensorMap d{};
+  if (out.in_fours) d = tensor_map(out.data, n, tokens);
+  void* arguments[] = {&a, &b, &d, &problem, &out};
   launch(kernel, pairs * 2, 2, false, stream, arguments);
 }
 

@@ -51,15 +51,16 @@ __global__ __launch_bounds__(split_threads<Shape>,
     if (lane == 0) {
       ptx::prefetch_map(weights);
       ptx::prefetch_map(x);
-      // Weights that one tile of tokens reads are read once.
-      const ptx::Cache once = problem.token_tiles == 1 ? ptx::Cache::first_out : ptx::Cache::normal;
+      // With one tile of tokens the weights are read once, the tokens by every cluster.
+      const bool one = problem.token_tiles == 1;
+      const ptx::Cache once = one ? ptx::Cache::first_out : ptx::Cache::normal;
+      const ptx::Cache often = one ? ptx::Cache::last_out : ptx::Cache::normal;
       const auto load_weights = [&](uint32_t stage, uint32_t block) {
         ptx::barrier_expect(ring.full(stage), Shape::stage_bytes);
         load_rows<false, rows>(ring.a(stage), weights, ring.full(stage), row0, (begin + block) * k_block, once);
       };
       const auto load_x = [&](uint32_t stage, uint32_t block) {
-        load_rows<false, Tokens>(ring.b(stage), x, ring.full(stage), token0, (begin + block) * k_block,
-                                 ptx::Cache::last_out);
+        load_rows<false, Tokens>(ring.b(stage), x, ring.full(stage), token0, (begin + block) * k_block, often);
       };
       const uint32_t ahead = count < Stages ? count : Stages;
       for (uint32_t b = 0; b < ahead; ++b) load_weights(b, b);
@@ -94,11 +95,18 @@ __global__ __launch_bounds__(split_threads<Shape>,
     for (uint32_t i = threadIdx.x; i < tokens * fours; i += Shape::computing) {
       const uint32_t token = i / fours * parts + part, row = i % fours * 4;
       const uint32_t address = ring.base + (token * line + row) * 4;
-      float4 total = ptx::load_from(address, 0);
-      for (uint32_t p = 1; p < parts; ++p) {
-        const float4 next = ptx::load_from(address, p);
-        total = {__fadd_rn(total.x, next.x), __fadd_rn(total.y, next.y), __fadd_rn(total.z, next.z),
-                 __fadd_rn(total.w, next.w)};
+      float4 sums[most_parts];  // all on their way at once
+#pragma unroll
+      for (uint32_t p = 0; p < most_parts; ++p) {
+        if (p < parts) sums[p] = ptx::load_from(address, p);
+      }
+      float4 total = sums[0];
+#pragma unroll
+      for (uint32_t p = 1; p < most_parts; ++p) {
+        if (p < parts) {
+          total = {__fadd_rn(total.x, sums[p].x), __fadd_rn(total.y, sums[p].y), __fadd_rn(total.z, sums[p].z),
+                   __fadd_rn(total.w, sums[p].w)};
+        }
       }
       out.four(token0 + token, row0 + row, total);
     }
