@@ -88,11 +88,4 @@ __device__ inline float row_sum(float x) {
   return x + __shfl_xor_sync(all_lanes, x, 2);
 }
 
-// The byte where 16-byte piece `piece` of row `row` lies in a tile of rows of D bf16: pieces of eight neighbouring rows
-// lie in different banks.
-template <int D>
-__device__ inline uint32_t swizzled(uint32_t row, uint32_t piece) {
-  return row * (2 * D) + ((piece ^ (row & 7)) << 4);
-}
-
 }  // namespace npr::compute
