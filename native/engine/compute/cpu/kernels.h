@@ -7,14 +7,12 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "compute/attention_spans.h"
+
 namespace npr::compute {
 
 using bf16 = uint16_t;
 
-// Keys of an attention chunk: a chunk is what one softmax update takes, a span what one partial result covers.
-// Both are counted along the visible path.
-constexpr uint32_t chunk_keys = 64;
-constexpr uint32_t span_keys = 512;
 // Slots of one tile of the key cache.
 constexpr uint32_t tile_slots = 16;
 
