@@ -6,6 +6,9 @@
 import Type, { type Static } from 'typebox';
 import { bundledModel } from './paths.js';
 
+/** What a size of the KV cache may be. */
+export const kvBytes = { minimum: 2 ** 20, maximum: 2 ** 46, format: 'bytes' } as const;
+
 const engine = {
   model: Type.String({
     default: bundledModel,
@@ -13,27 +16,29 @@ const engine = {
     minLength: 1,
     description: 'folder of a Hugging Face checkpoint',
   }),
-  device: Type.Enum(['cpu'], { default: 'cpu', description: 'where the model runs' }),
+  device: Type.Enum(['auto', 'cpu', 'cuda'], {
+    default: 'auto',
+    description: 'where the model runs; auto: on a GPU where there is one',
+  }),
   threads: Type.Integer({
     default: 0,
     minimum: 0,
     maximum: 1024,
-    description: 'compute threads; 0: one a core',
+    description: 'compute threads of the CPU; 0: one a core',
   }),
-  kvMemory: Type.Integer({
-    default: 4 * 2 ** 30,
-    minimum: 2 ** 20,
-    maximum: 2 ** 46,
-    format: 'bytes',
-    description: 'memory of the KV cache',
-  }),
+  kvMemory: Type.Optional(
+    Type.Integer({
+      ...kvBytes,
+      description: 'memory of the KV cache; by default 4GiB, on a GPU 90% of what is free',
+    }),
+  ),
   weights: Type.Enum(['bf16', 'int8'], {
     default: 'bf16',
-    description: 'how weights are held; int8: half the memory, faster, slightly less exact',
+    description: 'how weights are held; int8, on the CPU: half the memory, faster, slightly less exact',
   }),
   isa: Type.Enum(['auto', 'avx512', 'avx2', 'plain'], {
     default: 'auto',
-    description: 'widest instruction set to use',
+    description: 'widest instruction set of the CPU to use',
   }),
   maxBatchTokens: Type.Integer({
     default: 512,

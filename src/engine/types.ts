@@ -81,10 +81,12 @@ export interface Vocabulary {
 
 export interface LoadOptions {
   model: string;
-  device: 'cpu';
-  /** 0: one a core. */
+  /** 'auto': a GPU where there is one that can do what is asked, else the CPU. */
+  device: 'auto' | 'cpu' | 'cuda';
+  /** Of the CPU; 0: one a core. */
   threads: number;
-  kvMemoryBytes: number;
+  /** undefined: 4 GiB; on a GPU 90% of what weights and activations leave. */
+  kvMemoryBytes?: number | undefined;
   weights: 'bf16' | 'int8';
   /** The widest instruction set to use; 'auto': what the machine has. */
   isa: 'auto' | 'avx512' | 'avx2' | 'plain';

@@ -4,7 +4,7 @@
  */
 import Type, { type Static, type TObject, type TSchema } from 'typebox';
 import { Clone } from 'typebox/value';
-import { EngineSettings } from '../config/settings.js';
+import { EngineSettings, kvBytes } from '../config/settings.js';
 
 const closed = { additionalProperties: false } as const;
 
@@ -353,7 +353,9 @@ const PapoStage = object(
   'PAPO on parallel responses',
 );
 
-const { device, threads, kvMemory, isa, maxBatchTokens } = EngineSettings.properties;
+const { device, threads, isa, maxBatchTokens } = EngineSettings.properties;
+/** A size of its own, since on a GPU training needs the memory that is left. */
+const kvMemory = Type.Integer({ ...kvBytes, default: 4 * 2 ** 30, description: 'memory of the KV cache' });
 
 export const TrainSettings = object(
   {

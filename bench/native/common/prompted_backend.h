@@ -80,6 +80,7 @@ class PromptedBackend : public compute::Backend {
     }
     return logits;
   }
+  void repeat(const std::function<void()>& step) override { inner_->repeat(step); }
   void parallel(uint32_t count, const std::function<void(uint32_t)>& task) override {
     if (sampling == begun) sampling = Clock::now();
     inner_->parallel(count, task);

@@ -3,10 +3,11 @@
 #include <napi.h>
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
-#include "compute/cpu/cpu_backend.h"
+#include "compute/device.h"
 #include "error.h"
 #include "request.h"
 #include "schedule/engine.h"
@@ -17,8 +18,8 @@ namespace npr::addon {
 
 struct LoadOptions {
   std::filesystem::path model;
-  compute::CpuOptions cpu;
-  uint64_t kv_memory_bytes = 0;
+  compute::DeviceOptions device;
+  std::optional<uint64_t> kv_memory_bytes;  // none: as much as suits the device
   uint32_t max_batch_tokens = 0;
   schedule::Options schedule;
 };

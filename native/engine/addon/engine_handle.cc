@@ -193,7 +193,7 @@ Napi::Value load(const Napi::CallbackInfo& call) {
     try {
       const model::Checkpoint checkpoint(options.model);
       auto model =
-          std::make_unique<model::Model>(checkpoint, compute::make_cpu_backend(options.cpu), options.kv_memory_bytes,
+          std::make_unique<model::Model>(checkpoint, compute::make_backend(options.device), options.kv_memory_bytes,
                                          options.max_batch_tokens, [&](uint64_t done, uint64_t total) {
                                            progress->NonBlockingCall([=](Napi::Env env, Napi::Function listener) {
                                              listener.Call({Napi::Number::New(env, static_cast<double>(done)),

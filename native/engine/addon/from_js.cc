@@ -76,29 +76,41 @@ Request request(Napi::Object object) {
 LoadOptions load_options(Napi::Object object) {
   LoadOptions out;
   out.model = string(object, "model");
-  if (string(object, "device") != "cpu") wrong(object.Env(), "device", "cpu");
+  const std::string device = string(object, "device");
+  if (device == "auto") {
+    out.device.device = compute::Device::automatic;
+  } else if (device == "cpu") {
+    out.device.device = compute::Device::cpu;
+  } else if (device == "cuda") {
+    out.device.device = compute::Device::cuda;
+  } else {
+    wrong(object.Env(), "device", "auto, cpu or cuda");
+  }
+  compute::CpuOptions& cpu = out.device.cpu;
   const std::string weights = string(object, "weights");
   if (weights == "bf16") {
-    out.cpu.weights = compute::WeightFormat::bf16;
+    cpu.weights = compute::WeightFormat::bf16;
   } else if (weights == "int8") {
-    out.cpu.weights = compute::WeightFormat::int8;
+    cpu.weights = compute::WeightFormat::int8;
   } else {
     wrong(object.Env(), "weights", "bf16 or int8");
   }
-  out.cpu.threads = count(object, "threads");
+  cpu.threads = count(object, "threads");
   const std::string isa = string(object, "isa");
   if (isa == "auto") {
-    out.cpu.isa = compute::Isa::best;
+    cpu.isa = compute::Isa::best;
   } else if (isa == "avx512") {
-    out.cpu.isa = compute::Isa::avx512;
+    cpu.isa = compute::Isa::avx512;
   } else if (isa == "avx2") {
-    out.cpu.isa = compute::Isa::avx2;
+    cpu.isa = compute::Isa::avx2;
   } else if (isa == "plain") {
-    out.cpu.isa = compute::Isa::plain;
+    cpu.isa = compute::Isa::plain;
   } else {
     wrong(object.Env(), "isa", "auto, avx512, avx2 or plain");
   }
-  out.kv_memory_bytes = static_cast<uint64_t>(number(object, "kvMemoryBytes", 0, 9e15));
+  if (!object.Get("kvMemoryBytes").IsUndefined()) {
+    out.kv_memory_bytes = static_cast<uint64_t>(number(object, "kvMemoryBytes", 0, 9e15));
+  }
   out.max_batch_tokens = count(object, "maxBatchTokens");
   out.schedule.max_running = count(object, "maxRunning");
   out.schedule.max_waiting = count(object, "maxWaiting");

@@ -1,4 +1,4 @@
-// The operations that a model is made of. One interface; cpu/ implements it here.
+// The operations that a model is made of. One interface; cpu/ and cuda/ implement it.
 //
 // Everything enters as *append these tokens to these sequences*: a batch of `rows` tokens, grouped into sequences.
 // Bits: what a row computes depends on the weights and on its own visible path alone, never on the other rows, on how
@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -80,7 +81,7 @@ class Backward;
 class Backend {
  public:
   virtual ~Backend() = default;
-  virtual std::string description() const = 0;  // "cpu avx512_bf16, 2 threads"
+  virtual std::string description() const = 0;  // "cpu avx512, 2 threads"
 
   // --- memory ---
   // Throws Error(invalid_checkpoint) where a value is NaN, infinite, or so large that it is infinite as bf16.
@@ -93,6 +94,8 @@ class Backend {
   virtual bf16* bf16s(size_t count) = 0;
   // Device memory, zeroed, which goes with the last who holds it. Throws Error(out_of_memory).
   virtual std::shared_ptr<void> allocate(size_t bytes) = 0;
+  // Bytes of device memory that nobody has yet; none where it is the system's memory.
+  virtual std::optional<uint64_t> free_memory() const { return {}; }
   // Copies host floats to a device array (norm weights at load).
   virtual void upload(float* device, std::span<const float> host) = 0;
   // Sets up the KV pool: `slots` slots; throws Error(out_of_memory) where they can't be had.
@@ -120,8 +123,12 @@ class Backend {
   // out [picked, n] = rows `pick` of x [rows, n].
   virtual void gather(const float* x, std::span<const uint32_t> pick, uint32_t n, float* out) = 0;
   virtual void copy(const float* from, size_t count, float* to) = 0;
-  // Host view of a device array, valid until the next call that writes it.
+  // Host view of a device array, valid until the next call of this, or one that writes it.
   virtual std::span<const float> host(const float* device, size_t count) = 0;
+  // Calls step(), or does what it did before. Its calls work on the batch declared last, are none of those that take
+  // numbers of the host (embed, gather, host), and pass the same arrays whenever a batch has as many rows: a backend
+  // may keep them and start them all at once.
+  virtual void repeat(const std::function<void()>& step) { step(); }
 
   // Runs task(0) .. task(count - 1) on the backend's threads; for host work such as sampling.
   virtual void parallel(uint32_t count, const std::function<void(uint32_t)>& task) = 0;

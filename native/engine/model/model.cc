@@ -5,6 +5,7 @@
 
 #include "error.h"
 #include "model/layers.h"
+#include "model/tensors.h"
 
 namespace npr::model {
 namespace {
@@ -20,18 +21,25 @@ uint32_t slots_within(uint64_t kv_bytes, const compute::KvShape& shape) {
   return static_cast<uint32_t>(std::min<uint64_t>(slots, uint64_t{1} << 31));
 }
 
+// Where activations are there and weights are still to come.
+uint64_t bytes_to_take(const compute::Backend& backend, const Config& config) {
+  const auto free = backend.free_memory();
+  if (!free) return Model::usual_kv_bytes;
+  const uint64_t weights = parameter_count(config) * sizeof(compute::bf16);
+  const uint64_t most = Model::most_usual_slots * config.kv_shape().slot_bytes();
+  return std::min(most, *free > weights ? (*free - weights) / 10 * 9 : 0);
+}
+
 }  // namespace
 
-Model::Model(const Checkpoint& checkpoint, std::unique_ptr<compute::Backend> backend, uint64_t kv_bytes,
+Model::Model(const Checkpoint& checkpoint, std::unique_ptr<compute::Backend> backend, std::optional<uint64_t> kv_bytes,
              uint32_t max_rows, const std::function<void(uint64_t, uint64_t)>& progress)
-    : config_(checkpoint.config()),
-      backend_(std::move(backend)),
-      slots_(slots_within(kv_bytes, config_.kv_shape())),
-      max_rows_(max_rows) {
+    : config_(checkpoint.config()), backend_(std::move(backend)), max_rows_(max_rows) {
   ensure(max_rows >= 1, "a batch of at least one row");
   // Memory first: where it is short, that shows before minutes of packing.
-  backend_->allocate_kv(config_.kv_shape(), slots_, config_.num_attention_heads, config_.rope());
   allocate_activations();
+  slots_ = slots_within(kv_bytes ? *kv_bytes : bytes_to_take(*backend_, config_), config_.kv_shape());
+  backend_->allocate_kv(config_.kv_shape(), slots_, config_.num_attention_heads, config_.rope());
   weights_ = load_weights(checkpoint, *backend_, progress);
 }
 
@@ -64,10 +72,12 @@ void Model::forward(const Batch& batch) {
                         .gate_up = wide_,
                         .inner = inner_,
                         .out = residual_};
-  for (uint32_t i = 0; i < config_.num_hidden_layers; ++i) {
-    attention_block(*backend_, config_, i, weights_.layers[i], rows, at);
-    mlp_block(*backend_, config_, weights_.layers[i], rows, at);
-  }
+  backend_->repeat([&] {
+    for (uint32_t i = 0; i < config_.num_hidden_layers; ++i) {
+      attention_block(*backend_, config_, i, weights_.layers[i], rows, at);
+      mlp_block(*backend_, config_, weights_.layers[i], rows, at);
+    }
+  });
 }
 
 std::span<const float> Model::logits(uint32_t first, uint32_t count) {

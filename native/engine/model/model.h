@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -28,12 +29,17 @@ class Model {
   static constexpr uint32_t min_slots = 16;
   static constexpr uint32_t max_logit_rows = 64;
 
+  // The KV pool where none is asked for: 4 GiB of the system's memory; of a GPU's nine tenths of what weights and
+  // activations leave, but no more slots than any load fills.
+  static constexpr uint64_t usual_kv_bytes = uint64_t{4} << 30;
+  static constexpr uint32_t most_usual_slots = uint32_t{1} << 22;
+
   // Packs the checkpoint's weights for `backend` and sets up a KV pool of `kv_bytes` (whole slots). The checkpoint may
   // go afterwards. progress(done, total) is called with bytes of weights packed so far. Throws Error(invalid_request)
   // where kv_bytes is less than min_slots slots, Error(out_of_memory) where the machine has too little memory,
   // Error(invalid_checkpoint) where a weight is not finite.
-  Model(const Checkpoint& checkpoint, std::unique_ptr<compute::Backend> backend, uint64_t kv_bytes, uint32_t max_rows,
-        const std::function<void(uint64_t, uint64_t)>& progress = {});
+  Model(const Checkpoint& checkpoint, std::unique_ptr<compute::Backend> backend, std::optional<uint64_t> kv_bytes,
+        uint32_t max_rows, const std::function<void(uint64_t, uint64_t)>& progress = {});
 
   const Config& config() const { return config_; }
   uint32_t slots() const { return slots_; }        // KV slots
@@ -54,7 +60,7 @@ class Model {
 
   Config config_;
   std::unique_ptr<compute::Backend> backend_;
-  uint32_t slots_, max_rows_;
+  uint32_t slots_ = 0, max_rows_;
   Weights weights_;
   std::span<const uint32_t> logit_rows_;  // of the last forward's batch
 

@@ -87,7 +87,7 @@ TEST(parts_of_any_dtype_stack) {
   }
   const HostRows stacked[] = {
       {whole.data(), DType::f32, 30}, {half.data() + 30 * k, DType::f16, 1}, {brief.data() + 31 * k, DType::bf16, 59}};
-  for (const auto format : {WeightFormat::bf16, WeightFormat::int8}) {
+  for (const auto format : weight_formats()) {
     for (auto& backend : backends(2, format)) {
       const auto x = random_bf16s(random, 5 * k);
       CHECK(product(*backend, *backend->pack(stacked, k), x) == product(*backend, *pack(*backend, whole, k), x));
@@ -150,7 +150,7 @@ TEST(int8_weights_are_not_updated) {
 
 TEST(weights_that_are_not_finite_are_refused) {
   constexpr uint32_t k = 70, n = 33;
-  for (const auto format : {WeightFormat::bf16, WeightFormat::int8}) {
+  for (const auto format : weight_formats()) {
     for (auto& backend : backends(2, format)) {
       // 3.3895e38 is the largest that bf16 holds; above 3.3961e38 it rounds to infinity.
       for (const float bad : {std::nanf(""), -std::nanf(""), INFINITY, -INFINITY, 3.3962e38f}) {

@@ -1,4 +1,4 @@
-// What the tests of the compute backends share: repeatable random numbers, the machine's instruction sets.
+// What the tests of the compute backends share: repeatable random numbers, the backends themselves.
 #pragma once
 #include <bit>
 #include <cmath>
@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "compute/backend.h"
-#include "compute/cpu/cpu_backend.h"
+#include "compute/test_backend.h"
 #include "error.h"
 
 namespace support {
@@ -50,17 +50,12 @@ inline std::vector<bf16> random_bf16s(Random& random, size_t count) {
   return out;
 }
 
-// Backends of every instruction set that this machine has.
+// Everything that the machine computes with; device arrays may be any memory of the host.
 inline std::vector<std::unique_ptr<npr::compute::Backend>> backends(uint32_t threads,
                                                                     WeightFormat weights = WeightFormat::bf16) {
-  using npr::compute::Isa;
   std::vector<std::unique_ptr<npr::compute::Backend>> out;
-  for (Isa isa : {Isa::avx512, Isa::avx2, Isa::plain}) {
-    try {
-      out.push_back(npr::compute::make_cpu_backend({.threads = threads, .isa = isa, .weights = weights}));
-    } catch (const npr::Error&) {
-    }
-  }
+  for (const auto isa : machine_isas())
+    out.push_back(make_open_backend({.threads = threads, .isa = isa, .weights = weights}));
   return out;
 }
 

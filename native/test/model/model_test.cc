@@ -237,7 +237,7 @@ TEST(progress_counts_every_byte) {
   npr::model::write_random_checkpoint(directory.path(), tiny_config(false), 1);
   const Checkpoint checkpoint(directory.path());
   uint64_t last = 0;
-  const Model model(checkpoint, npr::compute::make_cpu_backend({1, Isa::best}), 1 << 20, 8,
+  const Model model(checkpoint, support::make_test_backend({1, Isa::best}), 1 << 20, 8,
                     [&](uint64_t done, uint64_t total) {
                       CHECK(done > last && done <= total);
                       CHECK_EQ(total, checkpoint.bytes());
@@ -251,7 +251,7 @@ TEST(kv_memory_is_whole_slots) {
   npr::model::write_random_checkpoint(directory.path(), tiny_config(), 1);
   const Checkpoint checkpoint(directory.path());
   const auto load = [&](uint64_t kv_bytes) {
-    return Model(checkpoint, npr::compute::make_cpu_backend({1, Isa::best}), kv_bytes, 8).slots();
+    return Model(checkpoint, support::make_test_backend({1, Isa::best}), kv_bytes, 8).slots();
   };
   // 2 layers, 2 heads of 16, keys and values, 2 bytes each: 256 bytes a token.
   CHECK_EQ(load(16 * 256), 16u);

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "branch/layout.h"
-#include "compute/cpu/cpu_backend.h"
+#include "compute/test_backend.h"
 #include "error.h"
 #include "model/checkpoint.h"
 #include "model/model.h"
@@ -21,6 +21,7 @@ using npr::compute::Slot;
 using npr::compute::WeightFormat;
 using npr::model::Batch;
 using npr::model::Model;
+using support::machine_isas;
 
 // A flat sequence, and the slot that each of its tokens is kept in.
 struct Flat {
@@ -113,24 +114,11 @@ inline std::vector<float> chunked(Model& model, const Flat& flat, uint32_t size)
   return logits;
 }
 
-// The instruction sets that this machine and build have.
-inline std::vector<Isa> machine_isas() {
-  std::vector<Isa> isas;
-  for (const Isa isa : {Isa::avx512, Isa::avx2, Isa::plain}) {
-    try {
-      npr::compute::make_cpu_backend({1, isa});
-      isas.push_back(isa);
-    } catch (const npr::Error&) {
-    }
-  }
-  return isas;
-}
-
 inline Model make_model(const std::filesystem::path& directory, Isa isa, uint32_t threads, uint32_t slots = 2048,
                         uint32_t max_rows = 2048, WeightFormat weights = WeightFormat::bf16) {
   const npr::model::Checkpoint checkpoint(directory);
   const uint64_t kv_bytes = slots * checkpoint.config().kv_shape().slot_bytes();
-  return Model(checkpoint, npr::compute::make_cpu_backend({threads, isa, weights}), kv_bytes, max_rows);
+  return Model(checkpoint, support::make_test_backend({threads, isa, weights}), kv_bytes, max_rows);
 }
 
 }  // namespace test

@@ -17,7 +17,7 @@ struct Answer {
 class Served {
  public:
   explicit Served(bool cache) {
-    auto model = std::make_unique<model::Model>(checkpoint(), compute::make_cpu_backend({.threads = 1}),
+    auto model = std::make_unique<model::Model>(checkpoint(), support::make_test_backend({.threads = 1}),
                                                 1500 * checkpoint().config().kv_shape().slot_bytes(), 64);
     engine_ = std::make_unique<schedule::Engine>(
         std::move(model), vocabulary(), schedule::Options{.prefix_cache = cache}, [this](std::vector<Event>&& events) {

@@ -83,7 +83,7 @@ TEST(more_samples_than_slots_are_refused) {
 }
 
 TEST(the_sink_may_call_the_engine) {
-  auto model = std::make_unique<model::Model>(checkpoint(), compute::make_cpu_backend({.threads = 1}),
+  auto model = std::make_unique<model::Model>(checkpoint(), support::make_test_backend({.threads = 1}),
                                               256 * checkpoint().config().kv_shape().slot_bytes(), 32);
   schedule::Engine* engine = nullptr;
   uint32_t finished = 0;
@@ -127,7 +127,7 @@ TEST(a_request_that_can_sample_nothing_fails_by_itself) {
 
 TEST(what_was_taken_ends_though_the_engine_closes) {
   for (uint32_t round = 0; round < 10; ++round) {
-    auto model = std::make_unique<model::Model>(checkpoint(), compute::make_cpu_backend({.threads = 2}),
+    auto model = std::make_unique<model::Model>(checkpoint(), support::make_test_backend({.threads = 2}),
                                                 300 * checkpoint().config().kv_shape().slot_bytes(), 32);
     uint32_t ended = 0;
     schedule::Engine engine(std::move(model), vocabulary(), {.max_running = 4, .max_waiting = 1000},

@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-#include "compute/cpu/cpu_backend.h"
+#include "compute/test_backend.h"
 #include "model/checkpoint.h"
 #include "model/model.h"
 #include "model/model_directory.h"
@@ -180,7 +180,7 @@ struct Transcript {
 class World {
  public:
   explicit World(const Setup& setup) {
-    auto backend = npr::compute::make_cpu_backend({.threads = setup.threads, .weights = setup.weights});
+    auto backend = support::make_test_backend({.threads = setup.threads, .weights = setup.weights});
     const uint64_t slot_bytes = checkpoint().config().kv_shape().slot_bytes();
     auto model =
         std::make_unique<npr::model::Model>(checkpoint(), std::move(backend), setup.slots * slot_bytes, setup.rows);

@@ -15,7 +15,7 @@ class Rollouts {
  public:
   explicit Rollouts(const Setup& setup) {
     auto model =
-        std::make_unique<model::Model>(checkpoint(), compute::make_cpu_backend({.threads = setup.threads}),
+        std::make_unique<model::Model>(checkpoint(), support::make_test_backend({.threads = setup.threads}),
                                        setup.slots * checkpoint().config().kv_shape().slot_bytes(), setup.rows);
     engine_ = std::make_shared<schedule::Engine>(std::move(model), vocabulary(), setup.options,
                                                  [this](std::vector<Event>&& events) {

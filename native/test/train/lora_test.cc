@@ -133,7 +133,7 @@ TEST(gradients_are_those_of_finite_differences) {
   constexpr uint32_t rows = 19, columns = 300, rank = 3;
   const float scale = 0.7f;
   support::Random random(4);
-  auto backend = npr::compute::make_cpu_backend({.threads = 2});
+  auto backend = support::make_open_backend({.threads = 2});
   auto a = support::random_floats(random, rank * columns), b = support::random_floats(random, rows * rank);
   const auto g = support::random_floats(random, rows * columns);
   const std::vector<uint16_t> base(rows * columns);

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "compute/cpu/cpu_backend.h"
 #include "compute/support.h"
+#include "compute/test_backend.h"
 #include "model/checkpoint.h"
 #include "model/model_directory.h"
 #include "model/parameters.h"
@@ -22,7 +22,7 @@ using npr::train::OptimizerOptions;
 
 inline npr::model::Model load_model(const std::filesystem::path& directory, uint32_t threads = 1,
                                     npr::compute::WeightFormat weights = npr::compute::WeightFormat::bf16) {
-  return {npr::model::Checkpoint(directory), npr::compute::make_cpu_backend({.threads = threads, .weights = weights}),
+  return {npr::model::Checkpoint(directory), support::make_test_backend({.threads = threads, .weights = weights}),
           uint64_t{1} << 20, 8};
 }
 

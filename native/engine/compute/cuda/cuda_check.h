@@ -10,8 +10,7 @@ namespace npr::compute {
 
 // Throws Error(out_of_memory) where memory is short, Error(unavailable) where the device is lost (nothing computes on
 // it any more in this process), Error(internal) otherwise.
-void cuda_check(cudaError_t status, const char* call,
-                std::source_location at = std::source_location::current());
+void cuda_check(cudaError_t status, const char* call, std::source_location at = std::source_location::current());
 
 }  // namespace npr::compute
 

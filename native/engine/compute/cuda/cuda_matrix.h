@@ -13,6 +13,7 @@ class CudaMatrix : public Matrix {
  public:
   static constexpr uint32_t tile_n = 128, tile_k = 64;
 
+  // Zeros. Throws Error(invalid_checkpoint) for an empty matrix or an odd k, Error(out_of_memory).
   CudaMatrix(uint32_t n, uint32_t k);
   uint32_t n() const override { return n_; }
   uint32_t k() const override { return k_; }

@@ -1,0 +1,250 @@
+#include "compute/cuda/cuda_backend.h"
+
+#include <algorithm>
+#include <cstring>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "compute/backward.h"
+#include "compute/cpu/thread_pool.h"
+#include "compute/cuda/attention.h"
+#include "compute/cuda/cuda_batch.h"
+#include "compute/cuda/cuda_check.h"
+#include "compute/cuda/cuda_matrix.h"
+#include "compute/cuda/cuda_memory.h"
+#include "compute/cuda/cuda_stream.h"
+#include "compute/cuda/graph_cache.h"
+#include "compute/cuda/kv_pool.h"
+#include "compute/cuda/linear.h"
+#include "compute/cuda/matrix_writer.h"
+#include "compute/cuda/rows.h"
+#include "compute/cuda/staging.h"
+#include "error.h"
+
+namespace npr::compute {
+namespace {
+
+// Of larger batches kernels take long enough to be launched one by one meanwhile.
+constexpr uint32_t most_graph_rows = 256;
+
+uint32_t thread_count(uint32_t asked) { return asked ? asked : std::max(1u, std::thread::hardware_concurrency()); }
+
+// Grown by at least half, so that batches of slowly growing size seldom do. True where it has a new place.
+bool reserve(DeviceArray& array, size_t bytes, const char* what) {
+  if (array.bytes() >= bytes) return false;
+  const size_t grown = std::max({bytes, array.bytes() + array.bytes() / 2, size_t{1} << 16});
+  array = DeviceArray();
+  array = DeviceArray(grown, what);
+  return true;
+}
+
+class CudaBackend : public Backend {
+ public:
+  explicit CudaBackend(const CudaOptions& options)
+      : threads_(thread_count(options.threads)),
+        staging_(stream_),
+        writer_(stream_, threads_),
+        linear_(stream_),
+        graphs_(stream_) {
+    NPR_CUDA(cudaGetDeviceProperties(&device_, 0));
+  }
+  // Memory goes after the kernels that use it.
+  ~CudaBackend() override { cudaStreamSynchronize(stream_); }
+
+  std::string description() const override {
+    return std::string("cuda ") + device_.name + " (sm_" + std::to_string(device_.major) +
+           std::to_string(device_.minor) + ", " + std::to_string(device_.totalGlobalMem >> 30) + " GiB)";
+  }
+
+  std::unique_ptr<Matrix> pack(std::span<const HostRows> parts, uint32_t k) override {
+    uint64_t n = 0;
+    for (const HostRows& part : parts) n += part.n;
+    ensure(n <= UINT32_MAX, "a matrix of fewer than 2^32 rows");
+    auto matrix = std::make_unique<CudaMatrix>(static_cast<uint32_t>(n), k);
+    writer_.fill(*matrix, parts);
+    return matrix;
+  }
+  void update(Matrix& matrix, std::span<const HostRows> parts) override {
+    writer_.fill(static_cast<CudaMatrix&>(matrix), parts);
+  }
+  float* floats(size_t count) override {
+    return arrays_.emplace_back(count * sizeof(float), "working memory").as<float>();
+  }
+  bf16* bf16s(size_t count) override { return arrays_.emplace_back(count * sizeof(bf16), "working memory").as<bf16>(); }
+  std::shared_ptr<void> allocate(size_t bytes) override {
+    auto array = std::make_shared<DeviceArray>(bytes, "working memory");
+    void* const data = array->as<void>();
+    return {std::move(array), data};
+  }
+  std::optional<uint64_t> free_memory() const override {
+    size_t free = 0, total = 0;
+    NPR_CUDA(cudaMemGetInfo(&free, &total));
+    return free;
+  }
+  void upload(float* device, std::span<const float> host) override {
+    NPR_CUDA(cudaMemcpyAsync(device, host.data(), host.size_bytes(), cudaMemcpyHostToDevice, stream_));
+    NPR_CUDA(cudaStreamSynchronize(stream_));
+  }
+  void allocate_kv(const KvShape& shape, uint32_t slots, uint32_t q_heads, const Rope& rope) override;
+
+  void begin(std::span<const int32_t> positions, std::span<const Slot> slots,
+             std::span<const Sequence> sequences) override;
+  void embed(std::span<const int32_t> tokens, const Matrix& table, float* out) override;
+  void rms_norm(const float* x, const float* weight, uint32_t rows, uint32_t n, float eps, bf16* out) override {
+    rows::rms_norm(stream_, x, weight, rows, n, eps, out);
+  }
+  void linear(const bf16* x, uint32_t rows, const Matrix& w, float* out) override {
+    linear_.run(x, rows, static_cast<const CudaMatrix&>(w), out, false);
+  }
+  void linear_add(const bf16* x, uint32_t rows, const Matrix& w, float* out) override {
+    linear_.run(x, rows, static_cast<const CudaMatrix&>(w), out, true);
+  }
+  void rotate_and_store(uint32_t layer, const float* qkv, const AttentionWeights& w, float eps, bf16* q) override {
+    rows::rotate_and_store(stream_, qkv, batch_.rows, q_heads_, pool_, layer, w, batch_.rotations, eps, q);
+  }
+  void attention(uint32_t layer, const bf16* q, bf16* out, float* log_sums) override {
+    attention_->run(layer, q, out, log_sums);
+  }
+  void swiglu(const float* gate_up, uint32_t rows, uint32_t n, bf16* out) override {
+    rows::swiglu(stream_, gate_up, rows, n, out);
+  }
+  void gather(const float* x, std::span<const uint32_t> pick, uint32_t n, float* out) override {
+    rows::gather(stream_, x, send(pick), static_cast<uint32_t>(pick.size()), n, out);
+  }
+  void copy(const float* from, size_t count, float* to) override {
+    NPR_CUDA(cudaMemcpyAsync(to, from, count * sizeof(float), cudaMemcpyDeviceToDevice, stream_));
+  }
+  std::span<const float> host(const float* device, size_t count) override;
+  void repeat(const std::function<void()>& step) override {
+    if (batch_.rows > most_graph_rows) return step();
+    graphs_.run({batch_.rows, attention_->signature()}, step);
+  }
+
+  void parallel(uint32_t count, const std::function<void(uint32_t)>& task) override {
+    threads_.run(count, [&](uint32_t index, uint32_t) { task(index); });
+  }
+  Backward& backward() override;
+
+ private:
+  // Numbers of the host, in indices_ once the stream is there.
+  template <class T>
+  const T* send(std::span<const T> numbers) {
+    reserve(indices_, numbers.size_bytes(), "indices");
+    std::memcpy(staging_.room(numbers.size_bytes()), numbers.data(), numbers.size_bytes());
+    staging_.send(indices_.as<T>(), numbers.size_bytes());
+    return indices_.as<T>();
+  }
+
+  ThreadPool threads_;
+  CudaStream stream_;
+  cudaDeviceProp device_{};
+  Staging staging_;
+  MatrixWriter writer_;
+  CudaLinear linear_;
+  std::vector<DeviceArray> arrays_;
+  DeviceArray indices_;  // of the operation that was sent them last
+  PinnedArray host_;     // what host() gave last
+
+  CudaKvPool pool_;
+  uint32_t q_heads_ = 0;
+  Rope rope_;
+  DeviceArray inv_freq_;  // [head_dim / 2]
+  std::optional<CudaAttention> attention_;
+
+  CudaBatch batch_;
+  DeviceArray placement_;  // of the batch: positions, then slots [2, rows]
+  DeviceArray cos_, sin_;  // [rows, head_dim / 2]
+  GraphCache graphs_;
+};
+
+void CudaBackend::allocate_kv(const KvShape& shape, uint32_t slots, uint32_t q_heads, const Rope& rope) {
+  if (shape.head_dim < 16 || shape.head_dim > 256 || shape.head_dim % 16 != 0) {
+    throw Error(ErrorCode::invalid_checkpoint, "head_dim is " + std::to_string(shape.head_dim) +
+                                                   ", but the CUDA backend needs a multiple of 16 from 16 to 256");
+  }
+  if (shape.kv_heads == 0 || q_heads == 0 || q_heads % shape.kv_heads != 0) {
+    throw Error(ErrorCode::invalid_checkpoint, std::to_string(q_heads) + " query heads do not share " +
+                                                   std::to_string(shape.kv_heads) + " KV heads evenly");
+  }
+  ensure(rope.inv_freq.size() == shape.head_dim / 2, "a rotary frequency for every pair of a head");
+  NPR_CUDA(cudaStreamSynchronize(stream_));
+  graphs_.clear();
+  attention_.reset();
+  pool_ = CudaKvPool();  // the old one's memory may be what the new one needs
+  pool_ = CudaKvPool(shape, slots);
+  q_heads_ = q_heads;
+  rope_ = rope;
+  inv_freq_ = DeviceArray(rope.inv_freq.size() * sizeof(float), "rotary frequencies");
+  upload(inv_freq_.as<float>(), rope.inv_freq);
+  attention_.emplace(stream_, pool_, q_heads);
+}
+
+void CudaBackend::begin(std::span<const int32_t> positions, std::span<const Slot> slots,
+                        std::span<const Sequence> sequences) {
+  ensure(attention_.has_value(), "the KV pool is set up before a batch");
+  size_t rows = 0;
+  for (const Sequence& s : sequences) rows += s.rows;
+  ensure(rows == positions.size() && rows == slots.size(), "a position and a slot for every row of the sequences");
+  for (Slot slot : slots) ensure(slot < pool_.slots(), "slots lie in the pool");
+  ++batch_.number;
+  batch_.rows = static_cast<uint32_t>(rows);
+  batch_.slots.assign(slots.begin(), slots.end());
+  batch_.sequences.assign(sequences.begin(), sequences.end());
+  attention_->begin(sequences);
+
+  const size_t pairs = rope_.inv_freq.size(), half = positions.size_bytes();
+  bool moved = reserve(placement_, 2 * half, "a batch");
+  moved |= reserve(cos_, rows * pairs * sizeof(float), "a batch");
+  moved |= reserve(sin_, rows * pairs * sizeof(float), "a batch");
+  if (moved) graphs_.clear();
+  std::byte* const room = staging_.room(2 * half);
+  std::memcpy(room, positions.data(), half);
+  std::memcpy(room + half, slots.data(), half);
+  staging_.send(placement_.as<void>(), 2 * half);
+  // Graphs know where rows of their number lie.
+  const auto* const at = placement_.as<int32_t>();
+  batch_.rotations = {reinterpret_cast<const Slot*>(at + rows), cos_.as<float>(), sin_.as<float>()};
+  rows::rotations(stream_, at, batch_.rows, inv_freq_.as<float>(), static_cast<uint32_t>(pairs), rope_.scale,
+                  cos_.as<float>(), sin_.as<float>());
+}
+
+void CudaBackend::embed(std::span<const int32_t> tokens, const Matrix& table, float* out) {
+  const auto& matrix = static_cast<const CudaMatrix&>(table);
+  for (int32_t token : tokens) ensure(token >= 0 && uint32_t(token) < matrix.n(), "tokens lie in the vocabulary");
+  rows::embed(stream_, send(tokens), static_cast<uint32_t>(tokens.size()), matrix, out);
+}
+
+Backward& CudaBackend::backward() { throw Error(ErrorCode::invalid_request, "a model on a GPU can't be trained yet"); }
+
+std::span<const float> CudaBackend::host(const float* device, size_t count) {
+  const size_t bytes = count * sizeof(float);
+  if (host_.bytes() < bytes) {
+    host_ = PinnedArray();
+    host_ = PinnedArray(bytes, "copies from the GPU");
+  }
+  NPR_CUDA(cudaMemcpyAsync(host_.as<void>(), device, bytes, cudaMemcpyDeviceToHost, stream_));
+  NPR_CUDA(cudaStreamSynchronize(stream_));
+  return {host_.as<float>(), count};
+}
+
+}  // namespace
+
+bool cuda_device_available() {
+  int devices = 0, major = 0;
+  return cudaGetDeviceCount(&devices) == cudaSuccess && devices > 0 &&
+         cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0) == cudaSuccess && major >= 8;
+}
+
+std::unique_ptr<Backend> make_cuda_backend(const CudaOptions& options) {
+  if (!cuda_device_available()) {
+    throw Error(ErrorCode::invalid_request,
+                "the device cuda was asked for, but this machine has no NVIDIA GPU of compute capability 8.0 or above "
+                "with a driver for CUDA " +
+                    std::to_string(CUDART_VERSION / 1000) + "." + std::to_string(CUDART_VERSION % 1000 / 10));
+  }
+  return std::make_unique<CudaBackend>(options);
+}
+
+}  // namespace npr::compute
