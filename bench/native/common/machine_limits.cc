@@ -10,6 +10,9 @@
 #include "compute/cpu/pages.h"
 #include "compute/cpu/thread_pool.h"
 #include "compute/cpu/tiles.h"
+#ifdef NPR_WITH_CUDA
+#include "common/device_limits.h"
+#endif
 
 namespace npr::bench {
 namespace {
@@ -93,6 +96,18 @@ __attribute__((target("avx2,fma"))) float multiply_fp32() {
 }
 
 }  // namespace
+
+Limits measure_limits(const compute::DeviceOptions& options) {
+#ifdef NPR_WITH_CUDA
+  if (options.device == compute::Device::cuda) {
+    const MultiplyPeak peak = multiply_peak();
+    return {copy_bandwidth(), peak.flops_per_second, peak.instruction};
+  }
+#endif
+  const uint32_t threads = options.cpu.threads;
+  return {read_bandwidth(threads), bf16_peak(threads),
+          __builtin_cpu_supports("avx512bf16") ? "vdpbf16ps" : "vfmadd231ps, fp32"};
+}
 
 double read_bandwidth(uint32_t threads) {
   constexpr size_t bytes = size_t{512} << 20;
