@@ -30,10 +30,11 @@ class PromptedBackend : public compute::Backend {
   std::unique_ptr<Matrix> pack(std::span<const compute::HostRows> parts, uint32_t k) override {
     return inner_->pack(parts, k);
   }
-  void update(Matrix& matrix, std::span<const compute::HostRows> parts) override { inner_->update(matrix, parts); }
+  void update(Matrix& matrix, const float* rows) override { inner_->update(matrix, rows); }
   float* floats(size_t count) override { return inner_->floats(count); }
   bf16* bf16s(size_t count) override { return inner_->bf16s(count); }
   void upload(float* device, std::span<const float> host) override { inner_->upload(device, host); }
+  void download(const float* device, std::span<float> host) override { inner_->download(device, host); }
   void allocate_kv(const compute::KvShape& shape, uint32_t slots, uint32_t q_heads, const compute::Rope& r) override {
     inner_->allocate_kv(shape, slots, q_heads, r);
   }

@@ -86,9 +86,10 @@ class Backend {
   // --- memory ---
   // Throws Error(invalid_checkpoint) where a value is NaN, infinite, or so large that it is infinite as bf16.
   virtual std::unique_ptr<Matrix> pack(std::span<const HostRows> parts, uint32_t k) = 0;
-  // New contents for a packed matrix, in place, with the bits of a fresh one. Throws as pack() does, and leaves the
-  // contents undefined then; Error(invalid_request) where the matrix is int8: training needs bf16 weights.
-  virtual void update(Matrix& matrix, std::span<const HostRows> parts) = 0;
+  // New contents for a packed matrix, in place, with the bits of a fresh one: `rows` is a device array [n, k]. Throws
+  // as pack() does, and leaves the contents undefined then; Error(invalid_request) where the matrix is int8: training
+  // needs bf16 weights.
+  virtual void update(Matrix& matrix, const float* rows) = 0;
   // Device arrays, freed with the backend. Contents start as zero.
   virtual float* floats(size_t count) = 0;
   virtual bf16* bf16s(size_t count) = 0;
@@ -96,8 +97,9 @@ class Backend {
   virtual std::shared_ptr<void> allocate(size_t bytes) = 0;
   // Bytes of device memory that nobody has yet; none where it is the system's memory.
   virtual std::optional<uint64_t> free_memory() const { return {}; }
-  // Copies host floats to a device array (norm weights at load).
+  // Copies host floats to a device array, and back. Both return once `host` may be changed or read.
   virtual void upload(float* device, std::span<const float> host) = 0;
+  virtual void download(const float* device, std::span<float> host) = 0;
   // Sets up the KV pool: `slots` slots; throws Error(out_of_memory) where they can't be had.
   virtual void allocate_kv(const KvShape& shape, uint32_t slots, uint32_t q_heads, const Rope& rope) = 0;
 

@@ -1,4 +1,4 @@
-// The gradients of the operations of backend.h, which training adds.
+// What training adds to backend.h: the gradients of its operations, and what a step does to arrays of its own.
 //
 // g is always the gradient of the loss with respect to an operation's output, d... that with respect to what the name
 // says. Arrays are row-major device arrays. Sums have one order whatever the thread count.
@@ -11,11 +11,24 @@
 
 namespace npr::compute {
 
+// The constants of one step of AdamW, as fp32 arithmetic takes them; `gradient_scale` multiplies gradients first.
+struct AdamWStep {
+  float gradient_scale, keep, weight1, beta2, weight2, step_size, root_of_correction2, epsilon;
+};
+
+// LoRA's addition to a matrix: scale b [rows, rank] . a [rank, columns].
+struct LowRank {
+  uint32_t rows, columns, rank;
+  float scale;
+  const float *a, *b;
+};
+
 // Thread safety: as its backend, which it belongs to.
 class Backward {
  public:
   virtual ~Backward() = default;
 
+  // --- gradients ---
   // Of linear(): dx [rows, k] = g [rows, n] . w.
   virtual void linear_input(const float* g, uint32_t rows, const Matrix& w, float* dx) = 0;
   // Of linear(): dw [n, k] += g [rows, n]^T . x [rows, k].
@@ -37,6 +50,26 @@ class Backward {
   virtual void zero(float* x, size_t count) = 0;
   // Of gather(): dx [rows, n]: rows `pick` += g [picked, n], in order.
   virtual void scatter_add(const float* g, std::span<const uint32_t> pick, uint32_t n, float* dx) = 0;
+  // Of low_rank_add(), from g [rows, columns]: da [rank, columns] += scale b^T . g, db [rows, rank] += scale g . a^T.
+  virtual void low_rank(const LowRank& factors, const float* g, float* da, float* db) = 0;
+
+  // --- a step ---
+  // The sum of squares, in double; not finite where a number is not.
+  virtual double sum_of_squares(const float* x, size_t count) = 0;
+  // Updates masters and moments of the same `count` numbers, and clears their gradients. What one number becomes
+  // depends on itself alone. Memory bound: reads 16 bytes a number and writes as many.
+  virtual void adamw(const AdamWStep& step, size_t count, float* masters, float* gradients, float* first_moments,
+                     float* second_moments) = 0;
+  // w [rows, columns] += scale b . a
+  virtual void low_rank_add(const LowRank& factors, float* w) = 0;
+
+  // --- logits ---
+  // Bytes of them that are worth holding at a time: the head's gradient is read and written once for each time.
+  virtual size_t logit_bytes() const = 0;
+  // x [count] for the host to read and change, until the next call of borrow(). What it has become is x again once it
+  // is given back, of which there is no need where nothing changed.
+  virtual std::span<float> borrow(float* x, size_t count) = 0;
+  virtual void give_back(float* x, size_t count) = 0;
 };
 
 }  // namespace npr::compute

@@ -8,11 +8,10 @@
 namespace npr::model {
 namespace {
 
-constexpr uint64_t most_logit_bytes = uint64_t{64} << 20;
 constexpr uint32_t most_head_rows = 1024;
 
-uint32_t head_rows_of(const Config& config) {
-  const uint64_t rows = most_logit_bytes / (uint64_t{config.vocab_size} * sizeof(float));
+uint32_t head_rows_of(const Config& config, uint64_t logit_bytes) {
+  const uint64_t rows = logit_bytes / (uint64_t{config.vocab_size} * sizeof(float));
   return static_cast<uint32_t>(std::clamp<uint64_t>(rows, Model::max_logit_rows, most_head_rows));
 }
 
@@ -36,7 +35,7 @@ TrainingGraph::TrainingGraph(Model& model, Recompute recompute)
       backend_(model.backend()),
       ops_(model.backend().backward()),
       recompute_(recompute),
-      head_rows_(head_rows_of(model.config())) {
+      head_rows_(head_rows_of(model.config(), ops_.logit_bytes())) {
   const size_t hidden = model.config().hidden_size;
   picked_ = array<float>(backend_, head_rows_ * hidden);
   picked_gradient_ = array<float>(backend_, head_rows_ * hidden);
@@ -107,7 +106,7 @@ void TrainingGraph::forward(const Batch& batch) {
   ops_.zero(residual_gradient_.get(), size_t{rows_} * config.hidden_size);
 }
 
-std::span<float> TrainingGraph::logits(std::span<const uint32_t> rows) {
+float* TrainingGraph::logits(std::span<const uint32_t> rows) {
   const Config& config = model_.config();
   const auto count = static_cast<uint32_t>(rows.size());
   ensure(batch_ && count >= 1 && count <= head_rows_, "logits of 1 to head_rows rows after a forward");
@@ -117,7 +116,7 @@ std::span<float> TrainingGraph::logits(std::span<const uint32_t> rows) {
   backend_.rms_norm(picked_.get(), model_.weights().final_norm, count, config.hidden_size, config.rms_norm_eps,
                     picked_normed_.get());
   backend_.linear(picked_normed_.get(), count, model_.weights().head(), logits_.get());
-  return {logits_.get(), size_t{count} * config.vocab_size};
+  return logits_.get();
 }
 
 void TrainingGraph::logits_backward(GradientSink& gradients) {

@@ -29,8 +29,9 @@ class TrainingGraph {
   void forward(const Batch& batch);
   // Most rows of one call of logits().
   uint32_t head_rows() const { return head_rows_; }
-  // Logits [count, vocab] of some rows, the same one maybe twice. Valid until the next call of anything.
-  std::span<float> logits(std::span<const uint32_t> rows);
+  // Logits [count, vocab] of some rows, the same one maybe twice: a device array, valid until the next call of
+  // anything.
+  float* logits(std::span<const uint32_t> rows);
   // The array that logits() returned now holds the gradient of the loss with respect to it.
   void logits_backward(GradientSink& gradients);
   // The rest of the backward, once: adds the gradients of everything that logits_backward() was given.

@@ -29,14 +29,13 @@ FullParameters::FullParameters(model::Model& model) : ParameterStore(model, tens
   for (uint32_t index = 0; index < parameters(); ++index) {
     const model::Parameter& parameter = parameters_[index];
     ranges_.push_back({begin, begin + parameter.size()});
-    float* masters = arrays_.masters().data() + begin;
+    float* masters = arrays_.masters() + begin;
     if (parameter.matrix) {
       std::vector<int32_t> rows(parameter.rows);
       std::iota(rows.begin(), rows.end(), 0);
       backend_.embed(rows, *parameter.matrix, masters);
     } else {
-      const auto values = backend_.host(parameter.vector, parameter.rows);
-      std::copy(values.begin(), values.end(), masters);
+      backend_.copy(parameter.vector, parameter.rows, masters);
       apply(index);
     }
     begin = ranges_.back().end;
@@ -45,14 +44,11 @@ FullParameters::FullParameters(model::Model& model) : ParameterStore(model, tens
 
 void FullParameters::apply(uint32_t index) {
   const model::Parameter& parameter = parameters_[index];
-  const auto masters = arrays_.masters().subspan(ranges_[index].begin, parameter.size());
-  if (parameter.matrix) {
-    const compute::HostRows rows{masters.data(), compute::DType::f32, parameter.rows};
-    return backend_.update(*parameter.matrix, {&rows, 1});
-  }
-  std::vector<float> rounded(masters.size());
-  std::transform(masters.begin(), masters.end(), rounded.begin(),
-                 [](float x) { return compute::to_float(compute::to_bf16(x)); });
+  const float* masters = arrays_.masters() + ranges_[index].begin;
+  if (parameter.matrix) return backend_.update(*parameter.matrix, masters);
+  std::vector<float> rounded(parameter.size());
+  backend_.download(masters, rounded);
+  for (float& x : rounded) x = compute::to_float(compute::to_bf16(x));
   if (!std::ranges::all_of(rounded, [](float x) { return std::isfinite(x); }))
     throw Error(ErrorCode::invalid_checkpoint, parameter.parts.front().name + ": a weight that is not finite as bf16");
   backend_.upload(parameter.vector, rounded);

@@ -11,7 +11,7 @@ class FullParameters : public ParameterStore {
  public:
   explicit FullParameters(model::Model& model);
 
-  float* array(uint32_t parameter) override { return arrays_.gradients().data() + ranges_[parameter].begin; }
+  float* array(uint32_t parameter) override { return arrays_.gradients() + ranges_[parameter].begin; }
   void done(uint32_t) override {}
   Range trained(uint32_t index) const override { return ranges_[index]; }
   void apply(uint32_t index) override;

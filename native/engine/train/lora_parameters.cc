@@ -1,12 +1,11 @@
 #include "train/lora_parameters.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <numeric>
 #include <set>
 
-#include "compute/backward.h"
-#include "compute/convert.h"
 #include "error.h"
 #include "sample/philox.h"
 #include "train/number_text.h"
@@ -71,7 +70,7 @@ LoraParameters::LoraParameters(model::Model& model, const LoraOptions& options)
   uint32_t next = 0;
   for (uint32_t index = 0; index < parameters(); ++index) {
     const model::Parameter& parameter = parameters_[index];
-    Adapted adapted{index, {}, {}};
+    Adapted adapted{index, {}, nullptr};
     uint32_t row = 0;
     for (const auto& part : parameter.parts) {
       if (is_target(options, part.name)) {
@@ -90,22 +89,29 @@ LoraParameters::LoraParameters(model::Model& model, const LoraOptions& options)
 
 void LoraParameters::initialise(const Target& target, uint32_t columns, uint32_t stream) {
   const float bound = 1 / std::sqrt(static_cast<float>(columns));
-  float* a = arrays_.masters().data() + target.a;
+  std::vector<float> a(size_t{options_.rank} * columns);
   const std::array<uint32_t, 2> key{static_cast<uint32_t>(options_.seed), static_cast<uint32_t>(options_.seed >> 32)};
-  for (size_t i = 0; i < size_t{options_.rank} * columns; ++i) {
+  for (size_t i = 0; i < a.size(); ++i) {
     const auto words = sample::philox({static_cast<uint32_t>(i / 4), stream, 0, 0}, key);
     a[i] = bound * (static_cast<float>(words[i % 4] >> 8) * 0x1p-23f - 1.0f);
   }
+  backend_.upload(arrays_.masters() + target.a, a);
+}
+
+void LoraParameters::unpack(const compute::Matrix& matrix, float* out) {
+  std::vector<int32_t> rows(matrix.n());
+  std::iota(rows.begin(), rows.end(), 0);
+  backend_.embed(rows, matrix, out);
 }
 
 void LoraParameters::freeze(Adapted& adapted) {
   const model::Parameter& parameter = parameters_[adapted.parameter];
   Scratch& wide = take_scratch(adapted);
-  std::vector<int32_t> rows(parameter.rows);
-  std::iota(rows.begin(), rows.end(), 0);
-  backend_.embed(rows, *parameter.matrix, wide.floats());
-  adapted.base.resize(parameter.size());
-  std::transform(wide.floats(), wide.floats() + parameter.size(), adapted.base.begin(), compute::to_bf16);
+  unpack(*parameter.matrix, wide.floats());
+  std::vector<float> values(parameter.size());
+  backend_.download(wide.floats(), values);
+  const compute::HostRows rows{values.data(), compute::DType::f32, parameter.rows};
+  adapted.base = backend_.pack({&rows, 1}, parameter.columns);
   wide.user = nullptr;
 }
 
@@ -148,11 +154,11 @@ void LoraParameters::done(uint32_t parameter) {
   const Adapted* adapted = find(parameter);
   if (!adapted) return;
   Scratch& gradient = scratch(adapted);
-  float* sums = arrays_.gradients().data();
+  float* sums = arrays_.gradients();
   for (const Target& target : adapted->targets) {
-    project(backend_, factors(*adapted, target),
-            gradient.floats() + size_t{target.first_row} * parameters_[parameter].columns, sums + target.a,
-            sums + target.b);
+    backend_.backward().low_rank(factors(*adapted, target),
+                                 gradient.floats() + size_t{target.first_row} * parameters_[parameter].columns,
+                                 sums + target.a, sums + target.b);
   }
   gradient.user = nullptr;
 }
@@ -169,26 +175,17 @@ void LoraParameters::apply(uint32_t index) {
   ensure(adapted, "a parameter that holds a target");
   const model::Parameter& parameter = parameters_[index];
   Scratch& merged = take_scratch(*adapted);
-  std::vector<compute::HostRows> parts;
-  uint32_t row = 0;
-  const auto frozen_until = [&](uint32_t end) {
-    if (row < end)
-      parts.push_back({adapted->base.data() + size_t{row} * parameter.columns, compute::DType::bf16, end - row});
-  };
+  unpack(*adapted->base, merged.floats());
   for (const Target& target : adapted->targets) {
-    frozen_until(target.first_row);
-    const size_t begin = size_t{target.first_row} * parameter.columns;
-    merge(backend_, factors(*adapted, target), adapted->base.data() + begin, merged.floats() + begin);
-    parts.push_back({merged.floats() + begin, compute::DType::f32, target.rows});
-    row = target.first_row + target.rows;
+    backend_.backward().low_rank_add(factors(*adapted, target),
+                                     merged.floats() + size_t{target.first_row} * parameter.columns);
   }
-  frozen_until(parameter.rows);
   merged.user = nullptr;
-  backend_.update(*parameter.matrix, parts);
+  backend_.update(*parameter.matrix, merged.floats());
 }
 
-LowRank LoraParameters::factors(const Adapted& adapted, const Target& target) const {
-  const float* masters = arrays_.masters().data();
+compute::LowRank LoraParameters::factors(const Adapted& adapted, const Target& target) const {
+  const float* masters = arrays_.masters();
   return {target.rows,        parameters_[adapted.parameter].columns,
           options_.rank,      static_cast<float>(options_.alpha / options_.rank),
           masters + target.a, masters + target.b};
@@ -196,13 +193,12 @@ LowRank LoraParameters::factors(const Adapted& adapted, const Target& target) co
 
 std::vector<ParameterStore::Frozen> LoraParameters::frozen() {
   std::vector<Frozen> out;
-  for (Adapted& adapted : adapted_) {
+  for (const Adapted& adapted : adapted_) {
     const model::Parameter& parameter = parameters_[adapted.parameter];
-    size_t begin = 0;
+    uint32_t row = 0;
     for (const auto& part : parameter.parts) {
-      const size_t size = size_t{part.rows} * parameter.columns;
-      out.push_back({{part.name, {part.rows, parameter.columns}}, std::span(adapted.base).subspan(begin, size)});
-      begin += size;
+      out.push_back({{part.name, {part.rows, parameter.columns}}, adapted.base.get(), row});
+      row += part.rows;
     }
   }
   return out;

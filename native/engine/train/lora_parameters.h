@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "train/low_rank.h"
+#include "compute/backward.h"
 #include "train/parameter_store.h"
 
 namespace npr::train {
@@ -37,7 +37,7 @@ class LoraParameters : public ParameterStore {
   struct Adapted {
     uint32_t parameter;
     std::vector<Target> targets;
-    std::vector<uint16_t> base;  // W0 [rows, columns], bf16
+    std::unique_ptr<compute::Matrix> base;  // W0 [rows, columns]
   };
   // Floats of an adapted parameter's size.
   struct Scratch {
@@ -49,7 +49,9 @@ class LoraParameters : public ParameterStore {
   const Adapted* find(uint32_t parameter) const;
   void freeze(Adapted& adapted);
   void initialise(const Target& target, uint32_t columns, uint32_t stream);
-  LowRank factors(const Adapted& adapted, const Target& target) const;
+  // The rows of a parameter's matrix as floats.
+  void unpack(const compute::Matrix& matrix, float* out);
+  compute::LowRank factors(const Adapted& adapted, const Target& target) const;
   Scratch& scratch(const Adapted* user);
   Scratch& take_scratch(const Adapted& user);
 

@@ -3,17 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <string>
-#include <vector>
 
 #include "error.h"
 #include "train/number_text.h"
 
 namespace npr::train {
 namespace {
-
-constexpr size_t chunk = 1 << 14;  // numbers a task: its four arrays fit a core's cache
-
-uint32_t chunks(size_t size) { return static_cast<uint32_t>((size + chunk - 1) / chunk); }
 
 void require(bool holds, const char* name, const char* expected, double found) {
   if (!holds)
@@ -30,7 +25,7 @@ bool as_float(double x) { return std::isfinite(static_cast<float>(x)); }
 }  // namespace
 
 Optimizer::Optimizer(compute::Backend& backend, ParameterStore& store, const OptimizerOptions& options)
-    : backend_(backend), store_(store), options_(options) {
+    : ops_(backend.backward()), store_(store), options_(options) {
   const auto& [beta1, beta2, epsilon, decay] = options.adamw;
   require(beta1 >= 0 && beta1 < 1, "beta1", "a number from 0 to below 1", beta1);
   require(beta2 >= 0 && beta2 < 1, "beta2", "a number from 0 to below 1", beta2);
@@ -54,16 +49,13 @@ StepReport Optimizer::step(double learning_rate) {
     return {norm, false};
   }
   broken_ = true;
-  const AdamWStep constants(options_.adamw, learning_rate, ++steps_, scale);
+  const auto constants = adamw_step(options_.adamw, learning_rate, ++steps_, scale);
   const TrainedArrays& arrays = store_.arrays();
   for (uint32_t index = 0; index < store_.parameters(); ++index) {
     const auto [begin, end] = store_.trained(index);
     if (begin == end) continue;
-    backend_.parallel(chunks(end - begin), [&](uint32_t task) {
-      const size_t first = begin + task * chunk, count = std::min(chunk, end - first);
-      adamw(constants, arrays.masters().subspan(first, count), arrays.gradients().subspan(first, count),
-            arrays.first_moments().subspan(first, count), arrays.second_moments().subspan(first, count));
-    });
+    ops_.adamw(constants, end - begin, arrays.masters() + begin, arrays.gradients() + begin,
+               arrays.first_moments() + begin, arrays.second_moments() + begin);
     store_.apply(index);  // at once: its masters are still in the cache
   }
   broken_ = false;
@@ -78,23 +70,11 @@ void Optimizer::resume(uint64_t steps) {
 
 void Optimizer::discard() {
   store_.forget();
-  const auto gradients = store_.arrays().gradients();
-  backend_.parallel(chunks(gradients.size()), [&](uint32_t task) {
-    const size_t first = task * chunk;
-    std::fill_n(gradients.begin() + static_cast<ptrdiff_t>(first), std::min(chunk, gradients.size() - first), 0.0f);
-  });
+  ops_.zero(store_.arrays().gradients(), store_.arrays().size());
 }
 
 double Optimizer::gradient_norm() const {
-  const std::span<const float> gradients = store_.arrays().gradients();
-  std::vector<double> sums(chunks(gradients.size()));
-  backend_.parallel(static_cast<uint32_t>(sums.size()), [&](uint32_t task) {
-    const size_t first = task * chunk;
-    sums[task] = sum_of_squares(gradients.subspan(first, std::min(chunk, gradients.size() - first)));
-  });
-  double total = 0;
-  for (const double sum : sums) total += sum;
-  return std::sqrt(total);
+  return std::sqrt(ops_.sum_of_squares(store_.arrays().gradients(), store_.arrays().size()));
 }
 
 }  // namespace npr::train

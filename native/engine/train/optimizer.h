@@ -17,8 +17,8 @@ struct StepReport {
   bool applied;          // false: the norm is not finite or past all use, and nothing but the gradients changed
 };
 
-// Bits depend neither on the thread count nor on the instruction set. Thread safety: one thread at a time; it uses the
-// backend's threads inside step().
+// On a CPU, bits depend neither on the thread count nor on the instruction set. Thread safety: one thread at a time; it
+// uses the backend inside step().
 class Optimizer {
  public:
   // Backend and store must outlive it. Throws Error(invalid_request) where an option makes no sense.
@@ -40,7 +40,7 @@ class Optimizer {
  private:
   double gradient_norm() const;
 
-  compute::Backend& backend_;
+  compute::Backward& ops_;
   ParameterStore& store_;
   const OptimizerOptions options_;
   uint64_t steps_ = 0;

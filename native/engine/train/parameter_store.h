@@ -23,12 +23,14 @@ class ParameterStore : public model::GradientSink {
   struct Range {
     size_t begin = 0, end = 0;
   };
-  // bf16 values that are not trained but that the engine's weights are made of.
+  // A tensor that is not trained but that the engine's weights are made of: rows of a matrix of the backend.
   struct Frozen {
     model::TensorSpec spec;
-    std::span<uint16_t> values;
+    compute::Matrix* matrix;
+    uint32_t first_row;
   };
 
+  compute::Backend& backend() const { return backend_; }
   TrainedArrays& arrays() { return arrays_; }
   uint32_t parameters() const { return static_cast<uint32_t>(parameters_.size()); }
   // What parameter `index` of the model trains; empty: nothing.
@@ -38,6 +40,7 @@ class ParameterStore : public model::GradientSink {
   virtual void apply(uint32_t index) = 0;
   // Drops what a backward that broke off has left between array() and done().
   virtual void forget() {}
+  // All of the matrices that hold one, each matrix's rows in order.
   virtual std::vector<Frozen> frozen() { return {}; }
   // "full", or what LoRA trains, in words.
   virtual std::string description() const = 0;

@@ -5,6 +5,7 @@
 #include <limits>
 #include <tuple>
 
+#include "compute/backward.h"
 #include "error.h"
 #include "sample/policy.h"
 #include "train/replay.h"
@@ -119,8 +120,10 @@ void Pass::run(const MicroBatch& micro) {
 // Returns whether the loss depends on any of them.
 bool Pass::evaluate(std::span<const Target> targets, std::span<const uint32_t> rows) {
   Stopwatch watch;
-  float* const logits = graph_.logits(rows).data();
   const size_t vocab = model_.config().vocab_size;
+  compute::Backward& ops = model_.backend().backward();
+  float* const device = graph_.logits(rows);
+  float* const logits = ops.borrow(device, targets.size() * vocab).data();
   std::vector<Outcome> outcomes(targets.size());
   model_.backend().parallel(static_cast<uint32_t>(targets.size()), [&](uint32_t i) {
     try {
@@ -148,7 +151,10 @@ bool Pass::evaluate(std::span<const Target> targets, std::span<const uint32_t> r
     any |= outcome.term.slope != 0;
   }
   totals_.forward_ms += watch.lap();
-  if (any) graph_.logits_backward(*gradients_);
+  if (any) {
+    ops.give_back(device, targets.size() * vocab);
+    graph_.logits_backward(*gradients_);
+  }
   totals_.backward_ms += watch.lap();
   return any;
 }

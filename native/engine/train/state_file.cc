@@ -1,5 +1,6 @@
 #include "train/state_file.h"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <cstring>
@@ -10,6 +11,7 @@
 
 #include "compute/convert.h"
 #include "error.h"
+#include "model/matrix_rows.h"
 #include "model/safetensors.h"
 #include "model/safetensors_writer.h"
 #include "train/number_text.h"
@@ -18,20 +20,23 @@ namespace npr::train {
 namespace {
 
 constexpr const char* format = "npr-serve training state 1";
+constexpr size_t block = 1 << 18;  // numbers that the host holds at a time
 
-// A tensor of the file, and the memory that it is written from and read into.
+// A tensor of the file, and where it is kept: in a device array, or as rows of a matrix.
 struct Stored {
   model::StoredTensor tensor;
-  std::byte* data;
+  float* numbers;           // null where it is frozen
+  compute::Matrix* matrix;  // null where it is not
+  uint32_t first_row;
 };
 
 std::vector<Stored> contents(ParameterStore& store) {
   const TrainedArrays& arrays = store.arrays();
   std::vector<Stored> out;
-  const auto add = [&](const char* prefix, std::span<float> array) {
+  const auto add = [&](const char* prefix, float* array) {
     for (const auto& each : arrays.tensors()) {
-      out.push_back({{prefix + each.spec.name, model::StoredTensor::Type::f32, each.spec.shape},
-                     reinterpret_cast<std::byte*>(array.data() + each.begin)});
+      out.push_back(
+          {{prefix + each.spec.name, model::StoredTensor::Type::f32, each.spec.shape}, array + each.begin, nullptr, 0});
     }
   };
   add("master.", arrays.masters());
@@ -39,7 +44,9 @@ std::vector<Stored> contents(ParameterStore& store) {
   add("exp_avg_sq.", arrays.second_moments());
   for (const auto& each : store.frozen()) {
     out.push_back({{"frozen." + each.spec.name, model::StoredTensor::Type::bf16, each.spec.shape},
-                   reinterpret_cast<std::byte*>(each.values.data())});
+                   nullptr,
+                   each.matrix,
+                   each.first_row});
   }
   return out;
 }
@@ -106,6 +113,53 @@ void require_values(const std::filesystem::path& path, const model::Tensor& tens
   }
 }
 
+void write(compute::Backend& backend, const Stored& stored, model::SafetensorsWriter& out) {
+  if (stored.matrix) {
+    return model::MatrixRows(backend).read(
+        *stored.matrix, stored.first_row, static_cast<uint32_t>(stored.tensor.shape[0]),
+        [&](std::span<const uint16_t> numbers) { out.append(std::as_bytes(numbers)); });
+  }
+  const size_t count = stored.tensor.bytes() / sizeof(float);
+  for (size_t at = 0; at < count; at += block) {
+    out.append(std::as_bytes(backend.host(stored.numbers + at, std::min(block, count - at))));
+  }
+}
+
+// Numbers of a file to a device array.
+void upload(compute::Backend& backend, const model::Tensor& tensor, float* device) {
+  const bool brief = tensor.dtype == "BF16";
+  const size_t size = brief ? sizeof(uint16_t) : sizeof(float), count = tensor.bytes.size() / size;
+  std::vector<float> floats(std::min(block, count));
+  std::vector<uint16_t> briefs(brief ? floats.size() : 0);
+  for (size_t at = 0; at < count; at += block) {
+    const size_t some = std::min(block, count - at);
+    const std::byte* from = tensor.bytes.data() + at * size;
+    std::memcpy(brief ? static_cast<void*>(briefs.data()) : floats.data(), from, some * size);
+    for (size_t i = 0; brief && i < some; ++i) floats[i] = compute::to_float(briefs[i]);
+    backend.upload(device + at, std::span(floats).first(some));
+  }
+}
+
+// The frozen matrices, each of all of its tensors, which follow one another.
+void fill(compute::Backend& backend, const model::SafetensorsFile& file, std::span<const Stored> stored,
+          std::span<const model::Tensor* const> tensors) {
+  std::shared_ptr<void> memory;
+  size_t held = 0;  // bytes of `memory`
+  for (size_t i = 0; i < stored.size(); ++i) {
+    compute::Matrix* const matrix = stored[i].matrix;
+    if (!matrix) continue;
+    const size_t bytes = size_t{matrix->n()} * matrix->k() * sizeof(float);
+    if (held < bytes) {
+      memory.reset();
+      memory = backend.allocate(held = bytes);
+    }
+    auto* const rows = static_cast<float*>(memory.get());
+    upload(backend, *tensors[i], rows + size_t{stored[i].first_row} * matrix->k());
+    file.release(*tensors[i]);
+    if (i + 1 == stored.size() || stored[i + 1].matrix != matrix) backend.update(*matrix, rows);
+  }
+}
+
 }  // namespace
 
 void save_state(const std::filesystem::path& path, ParameterStore& store, const Optimizer& optimizer) {
@@ -115,7 +169,7 @@ void save_state(const std::filesystem::path& path, ParameterStore& store, const 
   std::vector<model::StoredTensor> tensors;
   for (const Stored& stored : all) tensors.push_back(stored.tensor);
   model::SafetensorsWriter writer(path, tensors, metadata);
-  for (const Stored& stored : all) writer.append(std::span<const std::byte>(stored.data, stored.tensor.bytes()));
+  for (const Stored& stored : all) write(store.backend(), stored, writer);
   writer.finish();
   writer.publish();
 }
@@ -132,9 +186,11 @@ void load_state(const std::filesystem::path& path, ParameterStore& store, Optimi
   const std::vector<const model::Tensor*> tensors = match(file, wanted);
   for (const model::Tensor* tensor : tensors) require_values(path, *tensor);
   for (size_t i = 0; i < wanted.size(); ++i) {
-    std::memcpy(wanted[i].data, tensors[i]->bytes.data(), tensors[i]->bytes.size());
+    if (!wanted[i].numbers) continue;
+    upload(store.backend(), *tensors[i], wanted[i].numbers);
     file.release(*tensors[i]);
   }
+  fill(store.backend(), file, wanted, tensors);
   for (uint32_t index = 0; index < store.parameters(); ++index) {
     const auto [begin, end] = store.trained(index);
     if (begin != end) store.apply(index);

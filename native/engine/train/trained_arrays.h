@@ -1,7 +1,6 @@
 // What AdamW keeps of every trained tensor: fp32 master weights, gradients and two moments.
 #pragma once
 #include <cstddef>
-#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -26,13 +25,14 @@ class TrainedArrays {
 
   std::span<const Tensor> tensors() const { return tensors_; }
   size_t size() const { return size_; }
-  std::span<float> masters() const { return array(0); }
-  std::span<float> gradients() const { return array(1); }
-  std::span<float> first_moments() const { return array(2); }
-  std::span<float> second_moments() const { return array(3); }
+  // Device arrays [size].
+  float* masters() const { return array(0); }
+  float* gradients() const { return array(1); }
+  float* first_moments() const { return array(2); }
+  float* second_moments() const { return array(3); }
 
  private:
-  std::span<float> array(size_t which) const { return {static_cast<float*>(memory_[which].get()), size_}; }
+  float* array(size_t which) const { return static_cast<float*>(memory_[which].get()); }
 
   std::vector<Tensor> tensors_;
   size_t size_ = 0;

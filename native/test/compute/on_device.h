@@ -91,6 +91,7 @@ class OnDevice : public npr::compute::Backend {
   using Slot = npr::compute::Slot;
   using Sequence = npr::compute::Sequence;
   using AttentionWeights = npr::compute::AttentionWeights;
+  using LowRank = npr::compute::LowRank;
   using bf16 = npr::compute::bf16;
 
  public:
@@ -98,7 +99,9 @@ class OnDevice : public npr::compute::Backend {
 
   std::string description() const override { return inner_->description(); }
   std::unique_ptr<Matrix> pack(std::span<const HostRows> parts, uint32_t k) override { return inner_->pack(parts, k); }
-  void update(Matrix& matrix, std::span<const HostRows> parts) override { inner_->update(matrix, parts); }
+  void update(Matrix& matrix, const float* rows) override {
+    at_.run([&] { inner_->update(matrix, at_.in(rows, size_t{matrix.n()} * matrix.k())); });
+  }
   float* floats(size_t count) override { return floats_.emplace_back(count).data(); }
   bf16* bf16s(size_t count) override { return bf16s_.emplace_back(count).data(); }
   std::shared_ptr<void> allocate(size_t bytes) override {
@@ -106,6 +109,9 @@ class OnDevice : public npr::compute::Backend {
     return {array, array->data()};
   }
   void upload(float* device, std::span<const float> host) override { std::copy(host.begin(), host.end(), device); }
+  void download(const float* device, std::span<float> host) override {
+    std::copy_n(device, host.size(), host.begin());
+  }
   void allocate_kv(const npr::compute::KvShape& shape, uint32_t slots, uint32_t q_heads,
                    const npr::compute::Rope& rope) override {
     backward_.reset();
@@ -216,7 +222,40 @@ class OnDevice : public npr::compute::Backend {
       at_.run([&] { inner_.scatter_add(at_.in(g, pick.size() * n), pick, n, at_.out(dx, rows * n)); });
     }
 
+    void low_rank(const LowRank& factors, const float* g, float* da, float* db) override {
+      at_.run([&] {
+        inner_.low_rank(on_device(factors), at_.in(g, size_t{factors.rows} * factors.columns),
+                        at_.out(da, size_t{factors.rank} * factors.columns),
+                        at_.out(db, size_t{factors.rows} * factors.rank));
+      });
+    }
+    double sum_of_squares(const float* x, size_t count) override {
+      double sum = 0;
+      at_.run([&] { sum = inner_.sum_of_squares(at_.in(x, count), count); });
+      return sum;
+    }
+    void adamw(const npr::compute::AdamWStep& step, size_t count, float* masters, float* gradients,
+               float* first_moments, float* second_moments) override {
+      at_.run([&] {
+        inner_.adamw(step, count, at_.out(masters, count), at_.out(gradients, count), at_.out(first_moments, count),
+                     at_.out(second_moments, count));
+      });
+    }
+    void low_rank_add(const LowRank& factors, float* w) override {
+      at_.run(
+          [&] { inner_.low_rank_add(on_device(factors), at_.out(w, size_t{factors.rows} * factors.columns)); });
+    }
+    size_t logit_bytes() const override { return inner_.logit_bytes(); }
+    std::span<float> borrow(float* x, size_t count) override { return {x, count}; }
+    void give_back(float*, size_t) override {}
+
    private:
+    LowRank on_device(LowRank factors) {
+      factors.a = at_.in(factors.a, size_t{factors.rank} * factors.columns);
+      factors.b = at_.in(factors.b, size_t{factors.rows} * factors.rank);
+      return factors;
+    }
+
     OnDevice& backend_;
     npr::compute::Backward& inner_;
     Mirror& at_;

@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "check.h"
+#include "compute/backward.h"
 #include "model/golden.h"
 #include "model/gradients.h"
 #include "model/runs.h"
@@ -105,15 +106,18 @@ std::vector<Target> targets_of(const Case& data, bool papo) {
 }
 
 // Forward, loss and backward; returns the loss, and the largest distance of a log-probability from the golden one.
-std::pair<double, double> run(TrainingGraph& graph, const Case& data, uint32_t vocab, std::span<const Target> targets,
-                              CollectedGradients& gradients) {
+std::pair<double, double> run(npr::model::Model& model, TrainingGraph& graph, const Case& data,
+                              std::span<const Target> targets, CollectedGradients& gradients) {
+  auto& ops = model.backend().backward();
+  const size_t vocab = model.config().vocab_size;
   graph.forward(data.batch);
   double loss = 0, furthest = 0;
   for (size_t first = 0; first < targets.size(); first += 50) {
     const auto some = targets.subspan(first, std::min<size_t>(50, targets.size() - first));
     std::vector<uint32_t> rows;
     for (const Target& target : some) rows.push_back(target.row);
-    const auto logits = graph.logits(rows);
+    float* const device = graph.logits(rows);
+    const auto logits = ops.borrow(device, rows.size() * vocab);
     for (size_t i = 0; i < some.size(); ++i) {
       const auto row = logits.subspan(i * vocab, vocab);
       double sum = 0;
@@ -124,6 +128,7 @@ std::pair<double, double> run(TrainingGraph& graph, const Case& data, uint32_t v
       for (float& x : row) x = static_cast<float>(-some[i].weight * std::exp(double{x}) / sum);
       row[some[i].token] += static_cast<float>(some[i].weight);
     }
+    ops.give_back(device, rows.size() * vocab);
     graph.logits_backward(gradients);
   }
   graph.backward(gradients);
@@ -158,7 +163,7 @@ TEST(gradients_are_those_of_the_float_reference) {
         TrainingGraph graph(model, Recompute::none);
         CollectedGradients gradients(model);
         const auto targets = targets_of(*data, papo);
-        const auto [loss, furthest] = run(graph, *data, model.config().vocab_size, targets, gradients);
+        const auto [loss, furthest] = run(model, graph, *data, targets, gradients);
         CHECK(furthest < 0.1);
         std::vector<double> errors;
         double worst_cosine = 1;
@@ -193,12 +198,12 @@ TEST(threads_and_recomputation_change_no_bit_of_a_gradient) {
       auto model = test::make_model(std::string(NPR_FIXTURES) + "/" + model_name, Isa::best, threads, 4096, 16);
       TrainingGraph graph(model, recompute);
       CollectedGradients gradients(model);
-      run(graph, *data, model.config().vocab_size, targets, gradients);
+      run(model, graph, *data, targets, gradients);
       auto now = gradients.by_name();
       if (first.empty()) first = now;
       for (const auto& [name, values] : now) CHECK(std::ranges::equal(values, first[name]));
       // the same graph again adds the same once more
-      run(graph, *data, model.config().vocab_size, targets, gradients);
+      run(model, graph, *data, targets, gradients);
       const auto doubled = gradients.by_name();
       for (const auto& [name, values] : now) {
         CHECK(compare(doubled.at(name), values).error < 1.0001 && compare(doubled.at(name), values).error > 0.9999);

@@ -26,13 +26,14 @@ class StubBackend : public npr::compute::Backend {
     for (const auto& part : parts) n += part.n;
     return std::make_unique<Shape>(n, k);
   }
-  void update(Matrix&, std::span<const npr::compute::HostRows>) override { on_call(); }
+  void update(Matrix&, const float*) override { on_call(); }
   float* floats(size_t count) override { return floats_.emplace_back(count).data(); }
   bf16* bf16s(size_t count) override { return bf16s_.emplace_back(count).data(); }
   std::shared_ptr<void> allocate(size_t bytes) override {
     return std::shared_ptr<void>(new char[bytes](), [](void* p) { delete[] static_cast<char*>(p); });
   }
   void upload(float*, std::span<const float>) override {}
+  void download(const float*, std::span<float>) override {}
   void allocate_kv(const npr::compute::KvShape&, uint32_t, uint32_t, const npr::compute::Rope&) override {}
 
   void begin(std::span<const int32_t>, std::span<const Slot>, std::span<const npr::compute::Sequence>) override {

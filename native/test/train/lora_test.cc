@@ -2,10 +2,10 @@
 #include <cmath>
 
 #include "check.h"
-#include "train/low_rank.h"
+#include "compute/backward.h"
 #include "train/trained.h"
 
-using npr::train::LowRank;
+using npr::compute::LowRank;
 using test::LoraOptions;
 using test::LoraTarget;
 using test::TinyDirectory;
@@ -36,7 +36,7 @@ std::vector<float> merged(Trained& trained, const LoraOptions& options, const st
   const std::string stem = part.substr(0, part.size() - 6);
   const auto *a = find(trained, stem + "lora_A.weight"), *b = find(trained, stem + "lora_B.weight");
   if (!a) return base;
-  const auto masters = trained.store->arrays().masters();
+  const auto masters = trained.masters();
   const uint64_t columns = a->spec.shape[1];
   for (size_t i = 0; i < base.size(); ++i) {
     double sum = 0;
@@ -108,7 +108,8 @@ TEST(starts_as_the_model_was) {
   other.seed = 2;
   CHECK(!test::same_state(trained, Trained(directory.path(), other)));
   // A is uniform within 1 / sqrt(columns), B zero.
-  const auto masters = trained.store->arrays().masters();
+  const auto all_masters = trained.masters();
+  const std::span masters(all_masters);
   for (const auto& tensor : trained.store->arrays().tensors()) {
     double sum = 0, squares = 0;
     const double bound = contains(tensor.spec.name, "lora_A") ? 1 / std::sqrt(double(tensor.spec.shape[1])) : 0;
@@ -134,19 +135,20 @@ TEST(gradients_are_those_of_finite_differences) {
   const float scale = 0.7f;
   support::Random random(4);
   auto backend = support::make_open_backend({.threads = 2});
+  backend->allocate_kv({.layers = 1, .kv_heads = 1, .head_dim = 16}, 16, 1, {.inv_freq = std::vector<float>(8)});
+  auto& ops = backend->backward();
   auto a = support::random_floats(random, rank * columns), b = support::random_floats(random, rows * rank);
   const auto g = support::random_floats(random, rows * columns);
-  const std::vector<uint16_t> base(rows * columns);
   const LowRank factors{rows, columns, rank, scale, a.data(), b.data()};
   const auto loss = [&] {
     std::vector<float> w(rows * columns);
-    merge(*backend, factors, base.data(), w.data());
+    ops.low_rank_add(factors, w.data());
     double sum = 0;
     for (size_t i = 0; i < w.size(); ++i) sum += double{g[i]} * w[i];
     return sum;
   };
   std::vector<float> da(a.size(), 0.5f), db(b.size(), -0.25f);  // what other batches have left there
-  project(*backend, factors, g.data(), da.data(), db.data());
+  ops.low_rank(factors, g.data(), da.data(), db.data());
   const auto difference = [&](float& x) {
     const float kept = x;
     x = kept + 0.5f;
@@ -173,41 +175,39 @@ TEST(threads_change_no_bit) {
 TEST(gradients_of_batches_add_up) {
   const TinyDirectory directory;
   Trained together(directory.path(), all), apart(directory.path(), all);
-  const auto parameters = npr::model::parameters(together.model);
   const uint32_t first = 2, second = 7;  // qkv and gate_up of the first layer
+  const auto add = [](Trained& trained, uint32_t p) { trained.add_gradient(p, [&] { return static_cast<float>(p); }); };
   for (const uint32_t p : {first, second}) {
-    float* gradient = apart.store->array(p);
-    for (size_t i = 0; i < parameters[p].size(); ++i) gradient[i] = static_cast<float>(p);
+    add(apart, p);
     apart.store->done(p);
   }
   for (const uint32_t p : {first, second}) {
     float* gradient = together.store->array(p);
+    add(together, p);
     CHECK(together.store->array(p) == gradient);
-    for (size_t i = 0; i < parameters[p].size(); ++i) gradient[i] += static_cast<float>(p);
   }
   together.store->done(second);
   together.store->done(first);
-  const auto gradients = test::copy(apart.store->arrays().gradients());
-  CHECK(test::copy(together.store->arrays().gradients()) == gradients);
+  const auto gradients = apart.gradients();
+  CHECK(together.gradients() == gradients);
   for (const uint32_t p : {first, second}) {
-    float* gradient = apart.store->array(p);
-    for (size_t i = 0; i < parameters[p].size(); ++i) gradient[i] += static_cast<float>(p);
+    add(apart, p);
     apart.store->done(p);
   }
+  const auto twice = apart.gradients();
   for (size_t i = 0; i < gradients.size(); ++i)
-    support::near(apart.store->arrays().gradients()[i], 2 * gradients[i], 1e-5 * std::abs(gradients[i]), "twice");
+    support::near(twice[i], 2 * gradients[i], 1e-5 * std::abs(gradients[i]), "twice");
 }
 
 TEST(what_a_broken_backward_left_is_forgotten) {
   const TinyDirectory directory;
   Trained whole(directory.path(), all), broken(directory.path(), all);
   const uint32_t qkv = 2;
-  float* gradient = broken.store->array(qkv);  // and no done()
-  gradient[0] = 1000;
+  broken.add_gradient(qkv, [] { return 1000.0f; });  // and no done()
   broken.optimizer.discard();
   whole.random_gradients(4);
   broken.random_gradients(4);
-  CHECK(test::copy(broken.store->arrays().gradients()) == test::copy(whole.store->arrays().gradients()));
+  CHECK(broken.gradients() == whole.gradients());
 }
 
 TEST(options_that_make_no_sense_are_refused) {

@@ -32,17 +32,21 @@ class TinyDirectory : public TemporaryDirectory {
   explicit TinyDirectory(bool tied = true) { npr::model::write_random_checkpoint(path(), tiny_config(tied), 3); }
 };
 
+inline std::vector<float> download(npr::compute::Backend& backend, const float* device, size_t count) {
+  std::vector<float> out(count);
+  backend.download(device, out);
+  return out;
+}
+
 // The engine's weights of a parameter [rows, columns].
 inline std::vector<float> engine_weights(npr::model::Model& model, const npr::model::Parameter& parameter) {
-  std::vector<float> out(parameter.size());
-  if (!parameter.matrix) {
-    const auto values = model.backend().host(parameter.vector, parameter.rows);
-    return {values.begin(), values.end()};
-  }
+  auto& backend = model.backend();
+  if (!parameter.matrix) return download(backend, parameter.vector, parameter.rows);
   std::vector<int32_t> rows(parameter.rows);
   for (uint32_t i = 0; i < parameter.rows; ++i) rows[i] = static_cast<int32_t>(i);
-  model.backend().embed(rows, *parameter.matrix, out.data());
-  return out;
+  const auto memory = std::static_pointer_cast<float>(backend.allocate(parameter.size() * sizeof(float)));
+  backend.embed(rows, *parameter.matrix, memory.get());
+  return download(backend, memory.get(), parameter.size());
 }
 
 inline std::vector<std::vector<float>> engine_weights(npr::model::Model& model) {
@@ -65,30 +69,41 @@ struct Trained {
   // As a backward pass would: adds random gradients to every parameter that is trained.
   void random_gradients(uint64_t seed) {
     support::Random random(seed);
-    const auto parameters = npr::model::parameters(model);
-    for (uint32_t p = 0; p < parameters.size(); ++p) {
-      float* gradient = store->array(p);
-      if (!gradient) continue;
-      for (size_t i = 0; i < parameters[p].size(); ++i) gradient[i] += random.uniform();
+    for (uint32_t p = 0; p < store->parameters(); ++p) {
+      add_gradient(p, [&] { return random.uniform(); });
       store->done(p);
     }
+  }
+  // Adds next(), number by number, to what the parameter's gradient is so far; nothing where it is not trained.
+  template <class Next>
+  void add_gradient(uint32_t parameter, const Next& next) {
+    float* const gradient = store->array(parameter);
+    if (!gradient) return;
+    auto values = download(model.backend(), gradient, npr::model::parameters(model)[parameter].size());
+    for (float& value : values) value += next();
+    model.backend().upload(gradient, values);
   }
   npr::train::StepReport random_step(uint64_t seed) {
     random_gradients(seed);
     return optimizer.step(1e-2);
   }
-};
 
-template <class Range>
-std::vector<float> copy(const Range& range) {
-  return {range.begin(), range.end()};
-}
+  std::vector<float> masters() const { return all(store->arrays().masters()); }
+  std::vector<float> gradients() const { return all(store->arrays().gradients()); }
+  std::vector<float> first_moments() const { return all(store->arrays().first_moments()); }
+  std::vector<float> second_moments() const { return all(store->arrays().second_moments()); }
+  void set_gradients(std::span<const float> values) { store->backend().upload(store->arrays().gradients(), values); }
+
+ private:
+  std::vector<float> all(const float* device) const {
+    return download(store->backend(), device, store->arrays().size());
+  }
+};
 
 // Bits of everything that the next step depends on.
 inline bool same_state(const Trained& a, const Trained& b) {
-  const auto &x = a.store->arrays(), &y = b.store->arrays();
-  return copy(x.masters()) == copy(y.masters()) && copy(x.first_moments()) == copy(y.first_moments()) &&
-         copy(x.second_moments()) == copy(y.second_moments()) && a.optimizer.steps() == b.optimizer.steps();
+  return a.masters() == b.masters() && a.first_moments() == b.first_moments() &&
+         a.second_moments() == b.second_moments() && a.optimizer.steps() == b.optimizer.steps();
 }
 
 }  // namespace test

@@ -83,9 +83,10 @@ class CpuBackend : public Backend {
     if (weights_ == WeightFormat::int8) return std::make_unique<Int8Matrix>(parts, k, kernels_, threads_);
     return std::make_unique<Bf16Matrix>(parts, k, kernels_, threads_);
   }
-  void update(Matrix& matrix, std::span<const HostRows> parts) override {
+  void update(Matrix& matrix, const float* rows) override {
     require_trainable();
-    static_cast<Bf16Matrix&>(matrix).fill(parts, kernels_, threads_);
+    const HostRows all{rows, DType::f32, matrix.n()};
+    static_cast<Bf16Matrix&>(matrix).fill({&all, 1}, kernels_, threads_);
   }
   float* floats(size_t count) override {
     return arrays_.emplace_back(count * sizeof(float), "working memory").as<float>();
@@ -97,6 +98,7 @@ class CpuBackend : public Backend {
     return {std::move(pages), data};
   }
   void upload(float* device, std::span<const float> host) override { std::copy(host.begin(), host.end(), device); }
+  void download(const float* device, std::span<float> host) override { std::copy_n(device, host.size(), host.begin()); }
 
   void allocate_kv(const KvShape& shape, uint32_t slots, uint32_t q_heads, const Rope& rope) override {
     if (shape.head_dim < 16 || shape.head_dim > 256 || shape.head_dim % 16 != 0) {

@@ -1,6 +1,5 @@
-// Gradients of the CPU backend's operations.
+// What training adds to the CPU backend.
 #pragma once
-#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -11,6 +10,8 @@
 #include "compute/cpu/kernels.h"
 #include "compute/cpu/kv_pool.h"
 #include "compute/cpu/linear_backward.h"
+#include "compute/cpu/low_rank.h"
+#include "compute/cpu/optimizer_step.h"
 #include "compute/cpu/thread_pool.h"
 
 namespace npr::compute {
@@ -43,8 +44,22 @@ class CpuBackward : public Backward {
   }
   void rotate(const float* qkv, const AttentionWeights& w, float eps, float* d_rotated, float* dq_norm,
               float* dk_norm) override;
-  void zero(float* x, size_t count) override { std::fill_n(x, count, 0.0f); }
+  void zero(float* x, size_t count) override { compute::zero(threads_, x, count); }
   void scatter_add(const float* g, std::span<const uint32_t> pick, uint32_t n, float* dx) override;
+  void low_rank(const LowRank& factors, const float* g, float* da, float* db) override {
+    low_rank_gradients(threads_, factors, g, da, db);
+  }
+
+  double sum_of_squares(const float* x, size_t count) override { return compute::sum_of_squares(threads_, x, count); }
+  void adamw(const AdamWStep& step, size_t count, float* masters, float* gradients, float* first_moments,
+             float* second_moments) override {
+    compute::adamw(threads_, step, count, masters, gradients, first_moments, second_moments);
+  }
+  void low_rank_add(const LowRank& factors, float* w) override { add_low_rank(threads_, factors, w); }
+
+  size_t logit_bytes() const override { return size_t{64} << 20; }
+  std::span<float> borrow(float* x, size_t count) override { return {x, count}; }
+  void give_back(float*, size_t) override {}
 
  private:
   // Calls task(row, sums [n]) for every row; sums of a block of rows are its own and come to `total` in order.

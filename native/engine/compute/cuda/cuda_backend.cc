@@ -7,9 +7,9 @@
 #include <thread>
 #include <vector>
 
-#include "compute/backward.h"
 #include "compute/cpu/thread_pool.h"
 #include "compute/cuda/attention.h"
+#include "compute/cuda/cuda_backward.h"
 #include "compute/cuda/cuda_batch.h"
 #include "compute/cuda/cuda_check.h"
 #include "compute/cuda/cuda_matrix.h"
@@ -66,9 +66,7 @@ class CudaBackend : public Backend {
     writer_.fill(*matrix, parts);
     return matrix;
   }
-  void update(Matrix& matrix, std::span<const HostRows> parts) override {
-    writer_.fill(static_cast<CudaMatrix&>(matrix), parts);
-  }
+  void update(Matrix& matrix, const float* rows) override { writer_.fill(static_cast<CudaMatrix&>(matrix), rows); }
   float* floats(size_t count) override {
     return arrays_.emplace_back(count * sizeof(float), "working memory").as<float>();
   }
@@ -85,6 +83,10 @@ class CudaBackend : public Backend {
   }
   void upload(float* device, std::span<const float> host) override {
     NPR_CUDA(cudaMemcpyAsync(device, host.data(), host.size_bytes(), cudaMemcpyHostToDevice, stream_));
+    NPR_CUDA(cudaStreamSynchronize(stream_));
+  }
+  void download(const float* device, std::span<float> host) override {
+    NPR_CUDA(cudaMemcpyAsync(host.data(), device, host.size_bytes(), cudaMemcpyDeviceToHost, stream_));
     NPR_CUDA(cudaStreamSynchronize(stream_));
   }
   void allocate_kv(const KvShape& shape, uint32_t slots, uint32_t q_heads, const Rope& rope) override;
@@ -125,7 +127,11 @@ class CudaBackend : public Backend {
   void parallel(uint32_t count, const std::function<void(uint32_t)>& task) override {
     threads_.run(count, [&](uint32_t index, uint32_t) { task(index); });
   }
-  Backward& backward() override;
+  Backward& backward() override {
+    ensure(attention_.has_value(), "the KV pool is set up before training");
+    if (!backward_) backward_.emplace(stream_, linear_, pool_, q_heads_, batch_);
+    return *backward_;
+  }
 
  private:
   // Numbers of the host, in indices_ once the stream is there.
@@ -157,6 +163,7 @@ class CudaBackend : public Backend {
   DeviceArray placement_;  // of the batch: positions, then slots [2, rows]
   DeviceArray cos_, sin_;  // [rows, head_dim / 2]
   GraphCache graphs_;
+  std::optional<CudaBackward> backward_;  // once asked for
 };
 
 void CudaBackend::allocate_kv(const KvShape& shape, uint32_t slots, uint32_t q_heads, const Rope& rope) {
@@ -171,6 +178,7 @@ void CudaBackend::allocate_kv(const KvShape& shape, uint32_t slots, uint32_t q_h
   ensure(rope.inv_freq.size() == shape.head_dim / 2, "a rotary frequency for every pair of a head");
   NPR_CUDA(cudaStreamSynchronize(stream_));
   graphs_.clear();
+  backward_.reset();
   attention_.reset();
   pool_ = CudaKvPool();  // the old one's memory may be what the new one needs
   pool_ = CudaKvPool(shape, slots);
@@ -215,8 +223,6 @@ void CudaBackend::embed(std::span<const int32_t> tokens, const Matrix& table, fl
   for (int32_t token : tokens) ensure(token >= 0 && uint32_t(token) < matrix.n(), "tokens lie in the vocabulary");
   rows::embed(stream_, send(tokens), static_cast<uint32_t>(tokens.size()), matrix, out);
 }
-
-Backward& CudaBackend::backward() { throw Error(ErrorCode::invalid_request, "a model on a GPU can't be trained yet"); }
 
 std::span<const float> CudaBackend::host(const float* device, size_t count) {
   const size_t bytes = count * sizeof(float);

@@ -23,7 +23,7 @@ void MatrixWriter::fill(const CudaMatrix& matrix, std::span<const HostRows> part
   uint64_t given = 0;
   for (const HostRows& part : parts) given += part.n;
   ensure(given == matrix.n(), "as many rows as the matrix has");
-  NPR_CUDA(cudaMemsetAsync(not_finite_.as<int>(), 0, sizeof(int), stream_));
+  expect_finite();
   uint32_t at = 0;
   for (const HostRows& part : parts) {
     const size_t row_bytes = size_t{matrix.k()} * (part.dtype == DType::f32 ? 4 : 2);
@@ -34,6 +34,18 @@ void MatrixWriter::fill(const CudaMatrix& matrix, std::span<const HostRows> part
     }
     at += part.n;
   }
+  require_finite();
+}
+
+void MatrixWriter::fill(const CudaMatrix& matrix, const float* rows) {
+  expect_finite();
+  rows::convert(stream_, rows, DType::f32, 0, matrix.n(), matrix, not_finite_.as<int>());
+  require_finite();
+}
+
+void MatrixWriter::expect_finite() { NPR_CUDA(cudaMemsetAsync(not_finite_.as<int>(), 0, sizeof(int), stream_)); }
+
+void MatrixWriter::require_finite() {
   int not_finite = 0;
   NPR_CUDA(cudaMemcpyAsync(&not_finite, not_finite_.as<int>(), sizeof not_finite, cudaMemcpyDeviceToHost, stream_));
   NPR_CUDA(cudaStreamSynchronize(stream_));

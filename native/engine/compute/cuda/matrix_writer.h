@@ -1,4 +1,4 @@
-// Weights of the host into matrices of the device.
+// Weights into matrices of the device.
 #pragma once
 #include <cuda_runtime_api.h>
 
@@ -17,11 +17,16 @@ class MatrixWriter {
  public:
   MatrixWriter(cudaStream_t stream, ThreadPool& threads);
 
-  // Fills `matrix`, stacked along n, and waits. Throws Error(invalid_checkpoint) where a value is not finite as bf16;
+  // Fills `matrix` with rows stacked along n, and waits. Throws Error(invalid_checkpoint) where a value is not finite as bf16;
   // the contents are undefined then.
   void fill(const CudaMatrix& matrix, std::span<const HostRows> parts);
+  // The same from a device array [n, k].
+  void fill(const CudaMatrix& matrix, const float* rows);
 
  private:
+  void expect_finite();
+  // Throws unless all that was rounded since then is finite.
+  void require_finite();
   // Rows [first, first + count) of the matrix.
   void send(const CudaMatrix& matrix, uint32_t first, uint32_t count, const std::byte* rows, DType dtype);
 

@@ -1,10 +1,9 @@
-#include "train/low_rank.h"
+#include "compute/cpu/low_rank.h"
 
 #include <algorithm>
+#include <vector>
 
-#include "compute/convert.h"
-
-namespace npr::train {
+namespace npr::compute {
 namespace {
 
 constexpr uint32_t task_rows = 16;
@@ -32,37 +31,36 @@ float dot(const float* __restrict x, const float* __restrict y, uint32_t n) {
 
 }  // namespace
 
-void merge(compute::Backend& backend, const LowRank& f, const uint16_t* base, float* w) {
-  backend.parallel(tasks(f.rows, task_rows), [&](uint32_t task) {
+void add_low_rank(ThreadPool& threads, const LowRank& f, float* w) {
+  threads.run(tasks(f.rows, task_rows), [&](uint32_t task, uint32_t) {
+    std::vector<float> sum(f.columns);
     const uint32_t end = std::min(f.rows, (task + 1) * task_rows);
     for (uint32_t row = task * task_rows; row < end; ++row) {
-      float* out = w + size_t{row} * f.columns;
-      std::fill_n(out, f.columns, 0.0f);
+      std::fill(sum.begin(), sum.end(), 0.0f);
       for (uint32_t r = 0; r < f.rank; ++r)
-        add_scaled(f.a + size_t{r} * f.columns, f.b[size_t{row} * f.rank + r], f.columns, out);
-      const uint16_t* from = base + size_t{row} * f.columns;
-      for (uint32_t i = 0; i < f.columns; ++i) out[i] = compute::to_float(from[i]) + f.scale * out[i];
+        add_scaled(f.a + size_t{r} * f.columns, f.b[size_t{row} * f.rank + r], f.columns, sum.data());
+      add_scaled(sum.data(), f.scale, f.columns, w + size_t{row} * f.columns);
     }
   });
 }
 
-void project(compute::Backend& backend, const LowRank& f, const float* dw, float* da, float* db) {
-  backend.parallel(tasks(f.columns, task_columns), [&](uint32_t task) {
+void low_rank_gradients(ThreadPool& threads, const LowRank& f, const float* g, float* da, float* db) {
+  threads.run(tasks(f.columns, task_columns), [&](uint32_t task, uint32_t) {
     const uint32_t first = task * task_columns, count = std::min(task_columns, f.columns - first);
     for (uint32_t row = 0; row < f.rows; ++row) {
       for (uint32_t r = 0; r < f.rank; ++r)
-        add_scaled(dw + size_t{row} * f.columns + first, f.scale * f.b[size_t{row} * f.rank + r], count,
+        add_scaled(g + size_t{row} * f.columns + first, f.scale * f.b[size_t{row} * f.rank + r], count,
                    da + size_t{r} * f.columns + first);
     }
   });
-  backend.parallel(tasks(f.rows, task_rows), [&](uint32_t task) {
+  threads.run(tasks(f.rows, task_rows), [&](uint32_t task, uint32_t) {
     const uint32_t end = std::min(f.rows, (task + 1) * task_rows);
     for (uint32_t row = task * task_rows; row < end; ++row) {
       for (uint32_t r = 0; r < f.rank; ++r)
         db[size_t{row} * f.rank + r] +=
-            f.scale * dot(dw + size_t{row} * f.columns, f.a + size_t{r} * f.columns, f.columns);
+            f.scale * dot(g + size_t{row} * f.columns, f.a + size_t{r} * f.columns, f.columns);
     }
   });
 }
 
-}  // namespace npr::train
+}  // namespace npr::compute
