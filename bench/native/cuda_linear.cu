@@ -115,7 +115,7 @@ void measure(Bench& bench, const Layer& layer, bool tiles) {
   for (uint32_t rows = 1; rows <= most_rows; rows *= 2) {
     const double flops = 2.0 * rows * n * k;
     const double bytes = 2.0 * n * k + 2.0 * rows * k + (add ? 8.0 : 4.0) * rows * n;
-    const int launches = static_cast<int>(std::clamp(3e12 / std::max(flops, bytes * 200), 2.0, 64.0));
+    const int launches = static_cast<int>(std::clamp(3e12 / std::max(flops, bytes * 200), 2.0, 400.0));
     const auto weight = [&](int i) -> const CudaMatrix& { return weights[static_cast<size_t>(i) % weights.size()]; };
     bench.print(name, rows,
                 bench.time(launches, [&](int i) { linear.run(x.as<bf16>(), rows, weight(i), out.as<float>(), add); }),

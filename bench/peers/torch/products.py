@@ -3,6 +3,8 @@
 Weights take turns among copies that outgrow every cache, and on a GPU the calls are replayed as one graph, so that no
 launch is waited for.
 """
+import time
+
 import torch
 
 from common import SHAPES, median_seconds, parse, parser, report
@@ -25,7 +27,7 @@ def matrices(shape):
 
 
 def product(options, name, n, k, rows):
-    copies = max(2, 400_000_000 // (2 * n * k))
+    copies = min(max(2, 400_000_000 // (2 * n * k)), 64)
     weights = torch.randn(copies, n, k, dtype=torch.bfloat16, device=options.device)
     x = torch.randn(rows, k, dtype=torch.bfloat16, device=options.device)
     out = torch.empty(rows, n, dtype=torch.bfloat16, device=options.device)
@@ -54,7 +56,8 @@ def main():
     copy(options)
     for rows in map(int, options.rows.split(",")):
         for name, (n, k) in matrices(SHAPES[options.shape]).items():
-            if name != "vocabulary" or rows <= 256:  # no forward wants more logits at a time
+            # No forward wants the logits of more rows at a time.
+            if (name != "vocabulary" or rows <= 256) and time.monotonic() < options.end:
                 product(options, name, n, k, rows)
 
 

@@ -1,17 +1,15 @@
 // Products on the device: against double sums, and the rule that neither the number of rows nor the tile changes a bit.
-#include <cuda_bf16.h>
-
-#include <cmath>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "check.h"
-#include "compute/cuda/cuda_check.h"
-#include "compute/cuda/cuda_stream.h"
 #include "compute/cuda/linear.h"
+#include "compute/cuda_device.cuh"
 
 using namespace npr::compute;
+using support::Device;
+using support::View;
 
 namespace {
 
@@ -22,108 +20,6 @@ constexpr std::pair<uint32_t, uint32_t> small_shapes[] = {{8, 8},      {64, 64},
 // Of Qwen3-4B, in one, two and four parts of K, and one of three.
 constexpr std::pair<uint32_t, uint32_t> large_shapes[] = {
     {6144, 2560}, {2560, 4096}, {19456, 2560}, {2560, 9728}, {3456, 1096}};
-
-__device__ float uniform(uint64_t seed, uint64_t i) {  // [-1, 1)
-  uint64_t z = (seed << 40) + i * 0x9e3779b97f4a7c15;
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-  return static_cast<float>((z ^ (z >> 31)) >> 40) * 0x1p-23f - 1.0f;
-}
-__device__ float value(float x) { return __bfloat162float(__float2bfloat16_rn(x)); }  // as the products take it
-__device__ float value(bf16 x) { return __bfloat162float(__ushort_as_bfloat16(x)); }
-__device__ void set(float& to, float x) { to = x; }
-__device__ void set(bf16& to, float x) { to = __bfloat16_as_ushort(__float2bfloat16_rn(x)); }
-
-// a [rows, stride]: random numbers in the first `columns` of each row, NaN after them and in `behind` more elements.
-template <class T>
-__global__ void fill(T* a, uint64_t rows, uint64_t columns, uint64_t stride, uint64_t behind, uint64_t seed) {
-  for (uint64_t i = blockIdx.x * uint64_t{blockDim.x} + threadIdx.x; i < rows * stride + behind;
-       i += uint64_t{gridDim.x} * blockDim.x) {
-    set(a[i], i / stride < rows && i % stride < columns ? uniform(seed, i) : NAN);
-  }
-}
-
-// An operand: row i, reduction element r at data[i * row + r * step].
-template <class T>
-struct View {
-  const T* data;
-  uint64_t row, step;
-  __device__ float at(uint64_t i, uint64_t r) const { return value(data[i * row + r * step]); }
-};
-
-// faults[0] counts outputs [tokens, n] that are not times * (b . a^T) + old.
-template <class A, class B>
-__global__ void compare_sums(const float* out, View<A> a, View<B> b, uint32_t tokens, uint32_t n, uint32_t depth,
-                             int times, const float* old, uint32_t* faults) {
-  for (uint64_t i = blockIdx.x * uint64_t{blockDim.x} + threadIdx.x; i < uint64_t{tokens} * n;
-       i += uint64_t{gridDim.x} * blockDim.x) {
-    double sum = 0, size = 0;
-    for (uint32_t r = 0; r < depth; ++r) {
-      const double term = double{a.at(i % n, r)} * b.at(i / n, r);
-      sum += term;
-      size += fabs(term);
-    }
-    const double expected = times * sum + (old ? old[i] : 0.0f);
-    // A term left out is 0.25 on average; fp32 sums are off by far less than a millionth of their terms each.
-    if (!(fabs(out[i] - expected) <= 4e-6 * (size + 1))) atomicAdd(faults, 1u);
-  }
-}
-__global__ void compare_bits(const float* a, const float* b, uint64_t count, uint32_t* faults) {
-  for (uint64_t i = blockIdx.x * uint64_t{blockDim.x} + threadIdx.x; i < count; i += uint64_t{gridDim.x} * blockDim.x) {
-    if (__float_as_uint(a[i]) != __float_as_uint(b[i])) atomicAdd(faults, 1u);
-  }
-}
-
-// The device, a stream, and arrays of random numbers with NaN behind them. Thread safety: one thread.
-class Device {
- public:
-  static void skip_if_absent() {
-    int count = 0;
-    if (cudaGetDeviceCount(&count) != cudaSuccess || count == 0) throw check::Skipped("no CUDA device");
-  }
-  cudaStream_t stream() const { return stream_; }
-
-  template <class T>
-  DeviceArray random(uint64_t rows, uint64_t columns, uint64_t seed) {
-    DeviceArray array((rows * columns + behind) * sizeof(T), "a test");
-    fill<<<512, 256, 0, stream_>>>(array.as<T>(), rows, columns, columns, behind, seed);
-    NPR_LAUNCHED(fill);
-    return array;
-  }
-  void randomize(const CudaMatrix& w, uint64_t seed) {
-    fill<<<512, 256, 0, stream_>>>(w.data(), w.n(), w.k(), w.stride(), uint64_t{w.padded_n() - w.n()} * w.stride(),
-                                   seed);
-    NPR_LAUNCHED(fill);
-    NPR_CUDA(cudaStreamSynchronize(stream_));  // products read weights before what was queued has ended
-  }
-  template <class A, class B>
-  uint32_t wrong_sums(const float* out, View<A> a, View<B> b, uint32_t tokens, uint32_t n, uint32_t depth,
-                      int times = 1, const float* old = nullptr) {
-    return count([&](uint32_t* faults) {
-      compare_sums<<<1024, 128, 0, stream_>>>(out, a, b, tokens, n, depth, times, old, faults);
-    });
-  }
-  uint32_t different_bits(const float* a, const float* b, uint64_t count_of) {
-    return count([&](uint32_t* faults) { compare_bits<<<512, 256, 0, stream_>>>(a, b, count_of, faults); });
-  }
-
- private:
-  static constexpr uint64_t behind = 4096;
-
-  template <class F>
-  uint32_t count(const F& launch) {
-    NPR_CUDA(cudaMemsetAsync(faults_.as<uint32_t>(), 0, 4, stream_));
-    launch(faults_.as<uint32_t>());
-    NPR_LAUNCHED(compare);
-    uint32_t found;
-    NPR_CUDA(cudaMemcpyAsync(&found, faults_.as<uint32_t>(), 4, cudaMemcpyDeviceToHost, stream_));
-    NPR_CUDA(cudaStreamSynchronize(stream_));
-    return found;
-  }
-
-  CudaStream stream_;
-  DeviceArray faults_{4, "a count"};
-};
 
 std::string case_name(Instruction instruction, uint32_t rows, uint32_t n, uint32_t k) {
   return std::string(instruction == Instruction::mma ? "mma " : "best ") + std::to_string(rows) + " x [" +
@@ -217,24 +113,34 @@ TEST(rows_change_no_bit) {
 
 TEST(tiles_change_no_bit) {
   Device::skip_if_absent();
-  if (!GemmSm90::available()) throw check::Skipped("no device of sm_90");
+  int major;
+  NPR_CUDA(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0));
+  if (major != 9) throw check::Skipped("no device of sm_90");
+  CHECK(GemmSm90::available());
   Device device;
   const GemmSm90 gemm(device.stream());
   constexpr uint32_t rows = 300;
   std::string faults;
-  for (const auto& [n, k] : large_shapes) {
+  std::vector<std::pair<uint32_t, uint32_t>> shapes(std::begin(large_shapes), std::end(large_shapes));
+  shapes.emplace_back(1026, 1096);   // lines that are no multiple of 16 bytes, in parts
+  shapes.emplace_back(10242, 1096);  // and whole
+  for (const auto& [n, k] : shapes) {
     const CudaMatrix w(n, k);
     device.randomize(w, 1);
     const auto x = device.random<bf16>(rows, k, 2);
     const size_t count = size_t{rows} * n;
-    const DeviceArray first(count * sizeof(float), "a test"), other(count * sizeof(float), "a test");
-    for (int i = 0; i < gemm_tiles; ++i) {
-      const auto tile = static_cast<GemmTile>(i);
-      gemm.product(tile, {x.as<bf16>(), rows, k, k}, {w.data(), n, k, w.stride()}, (i ? other : first).as<float>(),
-                   false);
-      if (i == 0) continue;
-      note(faults, case_name(Instruction::best, rows, n, k) + name(tile) + " beside split8 ",
-           device.different_bits(first.as<float>(), other.as<float>(), count));
+    for (const bool add : {false, true}) {
+      const auto first = device.random<float>(rows, n, 3);
+      for (int i = 0; i < gemm_tiles; ++i) {
+        const auto tile = static_cast<GemmTile>(i);
+        const auto other = device.random<float>(rows, n, 3);
+        gemm.product(tile, {x.as<bf16>(), rows, k, k}, {w.data(), n, k, w.stride()}, (i ? other : first).as<float>(),
+                     add);
+        if (i == 0) continue;
+        note(faults,
+             case_name(Instruction::best, rows, n, k) + name(tile) + (add ? ", added," : "") + " beside split8 ",
+             device.different_bits(first.as<float>(), other.as<float>(), count));
+      }
     }
   }
   report(faults);
@@ -300,6 +206,27 @@ TEST(gradients_are_the_sums) {
         const size_t end = size_t{n} * k;
         note(faults, where + "behind dw ", device.different_bits(dw.as<float>() + end, old.as<float>() + end, 4096));
       }
+    }
+  });
+  report(faults);
+}
+
+TEST(rows_change_no_bit_of_their_gradients) {
+  std::string faults;
+  each_instruction([&](Instruction instruction) {
+    Device device;
+    CudaLinear linear(device.stream(), instruction);
+    constexpr uint32_t n = 1032, k = 2560, most = 700;
+    const CudaMatrix w(n, k);
+    device.randomize(w, 1);
+    const auto g = device.random<float>(most, n, 2);
+    const DeviceArray all(size_t{most} * k * sizeof(float), "a test"), some(all.bytes(), "a test");
+    linear.input(g.as<float>(), most, w, all.as<float>());
+    for (const uint32_t rows : {1u, 64u, 257u}) {
+      const size_t first = most - rows;
+      linear.input(g.as<float>() + first * n, rows, w, some.as<float>());
+      note(faults, case_name(instruction, rows, n, k),
+           device.different_bits(some.as<float>(), all.as<float>() + first * k, size_t{rows} * k));
     }
   });
   report(faults);

@@ -112,9 +112,9 @@ CudaAttention::CudaAttention(cudaStream_t stream, const CudaKvPool& pool, uint32
   const KvShape& shape = pool.shape();
   ensure(shape.head_dim % 16 == 0 && shape.head_dim <= 256 && q_heads % shape.kv_heads == 0,
          "heads have a multiple of 16 dimensions, 256 at most, and KV heads divide query heads");
-  auto state = std::make_unique<State>(stream, pool, q_heads);
-  ensure(state->group() <= state->kernels.most_vectors, "query heads of a KV head fit one block");
-  const Kernels& kernels = state->kernels;
+  State& s = *(state_ = std::make_unique<State>(stream, pool, q_heads));
+  ensure(s.group() <= s.kernels.most_vectors, "query heads of a KV head fit one block");
+  const Kernels& kernels = s.kernels;
   NPR_CUDA(cudaFuncSetAttribute(kernels.attend, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                 static_cast<int>(kernels.memory)));
   int device = 0, processors = 0, resident = 0;
@@ -122,13 +122,11 @@ CudaAttention::CudaAttention(cudaStream_t stream, const CudaKvPool& pool, uint32
   NPR_CUDA(cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device));
   NPR_CUDA(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&resident, kernels.attend, attention_threads, kernels.memory));
   ensure(resident > 0, "a multiprocessor holds a block of attention");
-  state->blocks = static_cast<uint32_t>(processors * resident);
-  state->totals =
-      DeviceArray(size_t{state->blocks} * attention_total_pieces * attention_threads * sizeof(float4), "attention");
-  state_ = state.release();
+  s.blocks = static_cast<uint32_t>(processors * resident);
+  s.totals = DeviceArray(size_t{s.blocks} * attention_total_pieces * attention_threads * sizeof(float4), "attention");
 }
 
-CudaAttention::~CudaAttention() { delete state_; }
+CudaAttention::~CudaAttention() = default;
 
 void CudaAttention::begin(std::span<const Sequence> sequences) {
   State& s = *state_;

@@ -43,10 +43,10 @@ struct AttentionShape {
   static constexpr int D = D_, tiles = tiles_, row_warps = row_warps_, column_warps = column_warps_, stages = stages_;
   static constexpr int vectors = 16 * tiles * row_warps, columns = D / column_warps, pieces = D / 8;
   static constexpr uint32_t chunk_bytes = chunk_keys * D * 2;
-  // Shared memory: queries, stages of keys and values, slots of chunks to come, rows.
+  // Shared memory: queries, stages of keys and values, slots of chunks to come, rows, keys that each vector sees.
   static constexpr uint32_t chunks_at = vectors * D * 2, slots_at = chunks_at + stages * 2 * chunk_bytes,
                             slot_ring = 2 * stages, rows_at = slots_at + slot_ring * chunk_keys * 4,
-                            bytes = rows_at + vectors * sizeof(AttentionRow);
+                            visible_at = rows_at + vectors * sizeof(AttentionRow), bytes = visible_at + vectors * 4;
   static_assert(row_warps * column_warps * 32 == attention_threads &&
                 tiles * (columns / 8 + 1) <= attention_total_pieces);
 };

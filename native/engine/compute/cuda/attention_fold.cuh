@@ -13,12 +13,12 @@ namespace npr::compute {
 // lane / 4 + 8.
 template <class S>
 struct AttentionFold {
-  const uint32_t queries;  // shared memory: [S::vectors][S::D] bf16, swizzled
-  const float scale;       // log2(e) / sqrt(head_dim)
+  const uint32_t queries;         // shared memory: [S::vectors][S::D] bf16, swizzled
+  const float scale;              // log2(e) / sqrt(head_dim)
+  const uint32_t* const visible;  // shared memory: keys that each vector sees
   const uint32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const uint32_t row_warp = warp % S::row_warps, column_warp = warp / S::row_warps;
-  // How many keys this thread's vectors see; the least and most in its warp.
-  uint32_t visible[S::tiles][2], least = 0, most = 0;
+  uint32_t least = 0, most = 0;  // of the warp's vectors
   // Of the span so far; sums are the thread's own share.
   float out[S::tiles][S::columns / 8][4];
   SpanSum span[S::tiles][2];
@@ -44,19 +44,28 @@ struct AttentionFold {
     if (key + chunk_keys > least) hide(key, scores);
     uint32_t weights[S::tiles][chunk_keys / 16][4];
     soften(scores, weights);
+    if (key + chunk_keys <= least) {
+#pragma unroll
+      for (int step = 0; step < int{chunk_keys} / 16; ++step) weigh(values_row(keys, step), weights, step);
+      return;
+    }
 #pragma unroll
     for (int step = 0; step < int{chunk_keys} / 16; ++step) {
       const uint32_t first = key + 16 * step;
       if (first >= most) continue;
-      // at(2 n): the warp's columns 16 n .. 16 n + 7 are b[0], b[1], the eight after them b[2], b[3]
-      const SwizzledRow<S::D> values(keys + S::chunk_bytes, 16 * step + lane % 16,
-                                     column_warp * (S::columns / 8) + lane / 16);
+      const SwizzledRow<S::D> values = values_row(keys, step);
       if (first + 16 <= least || all_finite(values)) {
         weigh(values, weights, step);
       } else {
         weigh_apart(values, weights, step, first);
       }
     }
+  }
+
+  // Of keys 16 step .. 16 step + 15: at(2 n) are the values in the warp's columns 16 n .. 16 n + 7 as b[0], b[1], and
+  // in the eight after them as b[2], b[3].
+  __device__ __forceinline__ SwizzledRow<S::D> values_row(uint32_t keys, int step) const {
+    return {keys + S::chunk_bytes, 16 * step + lane % 16, column_warp * (S::columns / 8) + lane / 16};
   }
 
   // scores [vectors, 64] = q . keys
@@ -91,11 +100,12 @@ struct AttentionFold {
   __device__ __forceinline__ void hide(uint32_t key, float (&scores)[S::tiles][chunk_keys / 8][4]) {
 #pragma unroll
     for (int tile = 0; tile < S::tiles; ++tile) {
+      const uint32_t seen[2] = {visible[vector_of(tile, 0)], visible[vector_of(tile, 1)]};
 #pragma unroll
       for (int n = 0; n < int{chunk_keys} / 8; ++n) {
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
-          if (key + 8 * n + lane % 4 * 2 + i % 2 >= visible[tile][i / 2]) scores[tile][n][i] = -INFINITY;
+          if (key + 8 * n + lane % 4 * 2 + i % 2 >= seen[i / 2]) scores[tile][n][i] = -INFINITY;
         }
       }
     }
@@ -181,7 +191,7 @@ struct AttentionFold {
       for (int tile = 0; tile < S::tiles; ++tile) {
 #pragma unroll 1
         for (uint32_t row = 0; row < 16; ++row) {
-          const uint32_t seen = __shfl_sync(all_lanes, row < 8 ? visible[tile][0] : visible[tile][1], row % 8 * 4);
+          const uint32_t seen = visible[(row_warp * S::tiles + tile) * 16 + row];
           uint32_t own[4];
 #pragma unroll
           for (int i = 0; i < 4; ++i) {

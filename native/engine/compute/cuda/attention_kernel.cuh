@@ -17,7 +17,7 @@ struct AttentionItemRun {
   const uint32_t base = shared_address(memory);
   const uint32_t first_chunk = item.first_span * (span_keys / chunk_keys);
   uint32_t chunks = 0;
-  AttentionFold<S> fold{base, a.scale};
+  AttentionFold<S> fold{base, a.scale, reinterpret_cast<const uint32_t*>(memory + S::visible_at)};
 
   __device__ __forceinline__ AttentionRow* rows() const { return reinterpret_cast<AttentionRow*>(memory + S::rows_at); }
   __device__ __forceinline__ uint32_t keys_at(uint32_t chunk) const {
@@ -103,8 +103,8 @@ struct AttentionItemRun {
 #pragma unroll
     for (int tile = 0; tile < S::tiles; ++tile) {
       for (int half = 0; half < 2; ++half) {
-        const uint32_t seen = rows()[min(fold.vector_of(tile, half), count - 1) / a.group].visible;
-        fold.visible[tile][half] = seen;
+        const uint32_t vector = fold.vector_of(tile, half), seen = rows()[min(vector, count - 1) / a.group].visible;
+        if (fold.lane % 4 == 0) reinterpret_cast<uint32_t*>(memory + S::visible_at)[vector] = seen;
         fold.least = min(fold.least, seen);
         fold.most = max(fold.most, seen);
       }
@@ -159,7 +159,7 @@ struct AttentionItemRun {
         const uint32_t member = vector / a.group, column = fold.column_warp * S::columns + fold.lane % 4 * 2;
         const SpanSum sum = fold.span[tile][half];
         const bool first = fold.column_warp == 0 && fold.lane % 4 == 0;
-        if (item.first_span == 0 && fold.visible[tile][half] <= item.spans * span_keys) {
+        if (item.first_span == 0 && fold.visible[vector] <= item.spans * span_keys) {
           const size_t at = rows()[member].row * q_heads() + q_head(vector);
           if (first && a.log_sums) a.log_sums[at] = log_sum(sum);
           uint16_t* const to = a.out + at * a.head_dim;

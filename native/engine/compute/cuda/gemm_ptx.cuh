@@ -1,6 +1,6 @@
 // What sm_90 has and CUDA C++ has no words for: mbarriers, tensor copies, clusters, launches that overlap.
 //
-// Addresses of shared memory are 32-bit, of the shared window. All of it is for device code of sm_90 and later.
+// Addresses of shared memory are 32-bit, of the shared window. All but one of it is for device code of sm_90 and later.
 #pragma once
 #include <cuda.h>
 
@@ -137,8 +137,13 @@ __device__ inline void registers_get() {
 }
 
 // --- launches that overlap ---
-// The next launch of the stream may start, if it was launched so that it can; it waits where it says it does.
-__device__ inline void launch_dependents() { asm volatile("griddepcontrol.launch_dependents;" ::: "memory"); }
+// The next launch of the stream may start, if it was launched so that it can; it waits where it says it does. Does
+// nothing before sm_90: any kernel may call it, so that a product after it fetches its weights early.
+__device__ inline void launch_dependents() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
 // Until all that was launched before is complete and its writes are seen.
 __device__ inline void wait_for_dependencies() { asm volatile("griddepcontrol.wait;" ::: "memory"); }
 
