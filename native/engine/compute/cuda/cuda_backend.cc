@@ -14,6 +14,7 @@
 #include "compute/cuda/cuda_check.h"
 #include "compute/cuda/cuda_matrix.h"
 #include "compute/cuda/cuda_memory.h"
+#include "compute/cuda/cuda_policies.h"
 #include "compute/cuda/cuda_stream.h"
 #include "compute/cuda/graph_cache.h"
 #include "compute/cuda/kv_pool.h"
@@ -47,6 +48,7 @@ class CudaBackend : public Backend {
         staging_(stream_),
         writer_(stream_, threads_),
         linear_(stream_),
+        policies_(stream_),
         graphs_(stream_) {
     NPR_CUDA(cudaGetDeviceProperties(&device_, 0));
   }
@@ -127,6 +129,7 @@ class CudaBackend : public Backend {
   void parallel(uint32_t count, const std::function<void(uint32_t)>& task) override {
     threads_.run(count, [&](uint32_t index, uint32_t) { task(index); });
   }
+  Policies* policies() override { return &policies_; }
   Backward& backward() override {
     ensure(attention_.has_value(), "the KV pool is set up before training");
     if (!backward_) backward_.emplace(stream_, linear_, pool_, q_heads_, batch_);
@@ -159,6 +162,7 @@ class CudaBackend : public Backend {
   DeviceArray inv_freq_;  // [head_dim / 2]
   std::optional<CudaAttention> attention_;
 
+  CudaPolicies policies_;
   CudaBatch batch_;
   DeviceArray placement_;  // of the batch: positions, then slots [2, rows]
   DeviceArray cos_, sin_;  // [rows, head_dim / 2]
