@@ -35,8 +35,8 @@ HEALTHCHECK --interval=15s --timeout=3s --start-period=10m \
 ENTRYPOINT ["node", "/app/dist/cli/main.js"]
 CMD ["serve"]
 
-# The engine has no CUDA backend yet: on this image, too, models run on the CPU. It is here so that the engine is built
-# and served where CUDA 13.0's compiler and libraries are, with the same g++ 12.
+# With the CUDA backend: docker build --target cuda -t npr-serve . && docker run --rm --gpus all -p 8000:8000 npr-serve
+# The backend brings CUDA's runtime along; the driver is the host's. Without a GPU models run on the CPU.
 FROM nvidia/cuda:13.0.0-devel-ubuntu24.04 AS cuda-build
 RUN apt-get update \
   && apt-get install -y --no-install-recommends cmake ninja-build gcc-12 g++-12 \
@@ -45,7 +45,7 @@ ENV CC=gcc-12 CXX=g++-12
 WORKDIR /app
 COPY --from=build /app/node_modules node_modules
 COPY . .
-RUN scripts/build-native.sh build/native npr_addon
+RUN scripts/build-native.sh build/native npr_addon -DNPR_CUDA=ON
 
 FROM nvidia/cuda:13.0.0-base-ubuntu24.04 AS cuda
 ENV NODE_ENV=production NPR_SERVE_HOST=0.0.0.0

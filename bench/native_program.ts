@@ -6,7 +6,7 @@ type Program = 'engine_bench' | 'kernels_bench' | 'step_bench';
 
 export type Line =
   | { type: 'model'; backend: string; threads: number; parameters: number }
-  | { type: 'machine'; round: number; bytes_per_second: number; flops_per_second: number }
+  | { type: 'machine'; round: number; bytes_per_second: number; flops_per_second: number; instruction: string }
   | ({ type: 'startup' } & StartupLine)
   | ({ type: 'prefill' } & Figure)
   | ({ type: 'decode' } & Figure)
@@ -24,6 +24,8 @@ export interface StartupLine {
 export interface Figure {
   weights: 'bf16' | 'int8';
   round: number;
+  /** Tokens of the prompt. */
+  trunk: number;
   branches: number;
   tokens_per_second: number;
   /** What the round's bandwidth or peak allow, whichever allows less. */

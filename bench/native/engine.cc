@@ -1,10 +1,14 @@
 // The engine's own speed, without Node: one JSON object a line on standard output.
-//   engine_bench random DIR [--shape SHAPE]       writes a random checkpoint: qwen3-0.6b (1.2 GB) or tiny (10 MB)
+//   engine_bench random DIR [--shape SHAPE]       writes a random checkpoint: qwen3-4b (8.0 GB), qwen3-0.6b (1.2 GB)
+//                                                 or tiny (10 MB)
 //   engine_bench startup DIR [options]            a model's way from its files into memory, beside reading them
 //   engine_bench speed DIR [options]              prefill and decode, each round beside the limits measured in it
 //   engine_bench load DIR --prompt IDS [options]  callers that ask for the same again and again
-// Options: --threads N  --isa avx512|avx2|plain  --weights bf16|int8 (startup, speed: or both, in turns)  --rounds N
-//          --tokens N  --trunk N  --branches N,N,..  --callers N  --seconds S
+// Options: --device cpu|cuda  --threads N  --isa amx|avx512|avx2|plain  --rounds N
+//          --weights bf16|int8 (startup, speed: or both, in turns)
+//          speed: --tokens N (a branch)  --prefill N,N,..  --trunk N,N,..  --branches N,N,.. (over each trunk)
+//                 --apart N,N,.. sequences with a prompt of their own  --context N (of each)
+//          load: --tokens N  --callers N  --seconds S
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -34,29 +38,40 @@ using namespace npr::bench;
 
 model::Config shape(const Options& options) {
   const std::string& name = options.text("--shape");
+  if (name == "qwen3-4b") return model::qwen3_4b();
   if (name == "qwen3-0.6b") return model::qwen3_600m();
   if (name == "tiny") return model::qwen3_tiny();
-  throw Error(ErrorCode::invalid_request, "--shape: expected qwen3-0.6b or tiny");
+  throw Error(ErrorCode::invalid_request, "--shape: expected qwen3-4b, qwen3-0.6b or tiny");
 }
 
-void print_model(const Driver& driver, const compute::CpuOptions& cpu) {
+void print_model(const Driver& driver, uint32_t threads) {
   std::printf("{\"type\": \"model\", \"backend\": \"%s\", \"threads\": %u, \"parameters\": %llu}\n",
-              driver.description().c_str(), cpu.threads,
+              driver.description().c_str(), threads,
               static_cast<unsigned long long>(model::parameter_count(driver.config())));
 }
 
 const char* name(compute::WeightFormat weights) { return weights == compute::WeightFormat::int8 ? "int8" : "bf16"; }
 
-// `limit`: the seconds that the cost takes at the machine's bandwidth or peak, whichever takes longer.
-void print_figure(const char* type, compute::WeightFormat weights, uint32_t round, uint32_t branches, double tokens,
-                  double seconds, double steps, const Cost& step_cost, double bandwidth, double peak) {
-  const double limit = std::max(step_cost.bytes / bandwidth, step_cost.flops / peak) * steps;
+struct Work {
+  const char* type;
+  compute::WeightFormat weights;
+  uint32_t round;
+  uint32_t trunk, branches;  // tokens; of a prefill the prompt's
+  double tokens, steps;
+  Cost step;
+};
+
+// The limit: what the steps cost at the machine's bandwidth or peak, whichever takes longer.
+void print_figure(const Work& work, double seconds, const Limits& limits) {
+  const Cost& step = work.step;
+  const double limit =
+      std::max(step.bytes / limits.bytes_per_second, step.flops / limits.flops_per_second) * work.steps;
   std::printf(
-      "{\"type\": \"%s\", \"weights\": \"%s\", \"round\": %u, \"branches\": %u, \"tokens_per_second\": %.6g, "
-      "\"limit_tokens_per_second\": "
-      "%.6g, \"bytes_per_second\": %.6g, \"flops_per_second\": %.6g}\n",
-      type, name(weights), round, branches, tokens / seconds, tokens / limit, step_cost.bytes * steps / seconds,
-      step_cost.flops * steps / seconds);
+      "{\"type\": \"%s\", \"weights\": \"%s\", \"round\": %u, \"trunk\": %u, \"branches\": %u, "
+      "\"tokens_per_second\": %.6g, \"limit_tokens_per_second\": %.6g, \"bytes_per_second\": %.6g, "
+      "\"flops_per_second\": %.6g}\n",
+      work.type, name(work.weights), work.round, work.trunk, work.branches, work.tokens / seconds, work.tokens / limit,
+      step.bytes * work.steps / seconds, step.flops * work.steps / seconds);
   std::fflush(stdout);
 }
 
@@ -79,10 +94,10 @@ uint64_t read_weights(const std::filesystem::path& directory) {
 
 void startup(const char* directory, const Options& options) {
   constexpr uint32_t rows = 16;
-  auto cpu = options.cpu();
+  auto device = options.device();
   for (uint32_t round = 0; round < options.count("--rounds"); ++round) {
     for (const auto weights : options.weights()) {
-      cpu.weights = weights;
+      device.cpu.weights = weights;
       auto start = Clock::now();
       const uint64_t bytes = read_weights(directory);
       const double read = since(start);
@@ -90,7 +105,7 @@ void startup(const char* directory, const Options& options) {
       start = Clock::now();
       const model::Checkpoint checkpoint(directory);
       const uint64_t kv_bytes = model::Model::min_slots * checkpoint.config().kv_shape().slot_bytes();
-      const model::Model model(checkpoint, compute::make_cpu_backend(cpu), kv_bytes, rows);
+      const model::Model model(checkpoint, compute::make_backend(device), kv_bytes, rows);
       std::printf(
           "{\"type\": \"startup\", \"weights\": \"%s\", \"round\": %u, \"seconds\": %.6g, \"file_bytes\": %llu, "
           "\"read_seconds\": %.6g, \"peak_resident_bytes\": %llu}\n",
@@ -101,46 +116,85 @@ void startup(const char* directory, const Options& options) {
   }
 }
 
+struct Plan {
+  std::vector<uint32_t> prefill, trunks, branches, apart;
+  uint32_t tokens, context;
+
+  explicit Plan(const Options& options)
+      : prefill(options.list<uint32_t>("--prefill")),
+        trunks(options.list<uint32_t>("--trunk")),
+        branches(options.list<uint32_t>("--branches")),
+        apart(options.list<uint32_t>("--apart")),
+        tokens(options.count("--tokens")),
+        context(options.count("--context")) {}
+
+  static uint32_t most(const std::vector<uint32_t>& counts) {
+    return counts.empty() ? 0 : *std::ranges::max_element(counts);
+  }
+  uint32_t rows() const { return std::max({most(prefill), most(trunks), most(branches), most(apart)}); }
+  // Room for the widest decode, the prompts of two rounds and what rounding up to tiles takes.
+  uint32_t slots() const {
+    const uint64_t together = 4 * uint64_t{rows()} + most(branches) * (tokens + 32);
+    return static_cast<uint32_t>(together + Driver::slots_apart(most(apart), context, tokens, rows()));
+  }
+};
+
 // Limits and figures alternate, so that whatever else the machine does in a round weighs on both.
 void speed(const char* directory, const Options& options) {
-  auto cpu = options.cpu();
-  const auto branches = options.list<uint32_t>("--branches");
-  const uint32_t tokens = options.count("--tokens"), trunk = options.count("--trunk");
-  // Room for the widest decode, the prompts of two rounds and what rounding up to tiles takes.
-  const uint32_t widest = *std::max_element(branches.begin(), branches.end());
+  auto device = options.device();
+  const Plan plan(options);
   std::vector<std::pair<compute::WeightFormat, std::unique_ptr<Driver>>> drivers;
   for (const auto weights : options.weights()) {
-    cpu.weights = weights;
-    auto driver = std::make_unique<Driver>(directory, cpu, trunk, 4 * trunk + widest * (tokens + 32));
-    driver->prefill(trunk);
-    drivers.emplace_back(weights, std::move(driver));
+    device.cpu.weights = weights;
+    drivers.emplace_back(weights, std::make_unique<Driver>(directory, device, plan.rows(), plan.slots()));
+    for (const uint32_t prompt : plan.prefill) drivers.back().second->prefill(prompt);
   }
-  print_model(*drivers.front().second, cpu);
+  const model::Config& config = drivers.front().second->config();
+  print_model(*drivers.front().second, device.cpu.threads);
   for (uint32_t round = 0; round < options.count("--rounds"); ++round) {
-    const double bandwidth = read_bandwidth(cpu.threads), peak = bf16_peak(cpu.threads);
-    std::printf("{\"type\": \"machine\", \"round\": %u, \"bytes_per_second\": %.6g, \"flops_per_second\": %.6g}\n",
-                round, bandwidth, peak);
-    for (const auto& [weights, driver] : drivers) {
-      print_figure("prefill", weights, round, 1, trunk, driver->prefill(trunk), 1,
-                   prefill_cost(driver->config(), weights, trunk), bandwidth, peak);
-    }
-    for (const uint32_t count : branches) {
+    const Limits limits = measure_limits(device);
+    std::printf(
+        "{\"type\": \"machine\", \"round\": %u, \"bytes_per_second\": %.6g, \"flops_per_second\": %.6g, "
+        "\"instruction\": \"%s\"}\n",
+        round, limits.bytes_per_second, limits.flops_per_second, limits.instruction);
+    for (const uint32_t prompt : plan.prefill) {
       for (const auto& [weights, driver] : drivers) {
-        const Decode decode = driver->decode(count, trunk, tokens);
-        print_figure("decode", weights, round, count, static_cast<double>(decode.tokens), decode.seconds, tokens - 1,
-                     decode_cost(driver->config(), weights, count, trunk, (tokens + 1) / 2.0), bandwidth, peak);
+        const double seconds = driver->prefill(prompt);
+        print_figure({"prefill", weights, round, prompt, 1, double(prompt), 1, prefill_cost(config, weights, prompt)},
+                     seconds, limits);
+      }
+    }
+    const auto print_decode = [&](const char* type, compute::WeightFormat weights, uint32_t trunk, uint32_t branches,
+                                  const Decode& decode, const Cost& step) {
+      print_figure({type, weights, round, trunk, branches, double(decode.tokens), plan.tokens - 1.0, step},
+                   decode.seconds, limits);
+    };
+    for (const uint32_t trunk : plan.trunks) {
+      for (const uint32_t branches : plan.branches) {
+        for (const auto& [weights, driver] : drivers) {
+          const Decode decode = driver->decode(branches, trunk, plan.tokens);
+          print_decode("decode", weights, trunk, branches, decode,
+                       decode_cost(config, weights, branches, trunk, decode.own));
+        }
+      }
+    }
+    for (const uint32_t sequences : plan.apart) {
+      for (const auto& [weights, driver] : drivers) {
+        const Decode decode = driver->decode_apart(sequences, plan.context, plan.tokens);
+        print_decode("decode_apart", weights, plan.context, sequences, decode,
+                     decode_cost(config, weights, sequences, 0, decode.own));
       }
     }
   }
 }
 
 void load(const char* directory, const Options& options) {
-  auto cpu = options.cpu();
-  cpu.weights = options.weights().front();
+  auto device = options.device();
+  device.cpu.weights = options.weights().front();
   const auto prompt = options.list<int32_t>("--prompt");
   const uint32_t tokens = options.count("--tokens"), callers = options.count("--callers");
-  Driver driver(directory, cpu, 512, 4096 + callers * (static_cast<uint32_t>(prompt.size()) + tokens + 32));
-  print_model(driver, cpu);
+  Driver driver(directory, device, 512, 4096 + callers * (static_cast<uint32_t>(prompt.size()) + tokens + 32));
+  print_model(driver, device.cpu.threads);
   driver.closed_loop(prompt, 1, 1, 0);  // so that the callers find the prompt in the cache
   driver.closed_loop(prompt, tokens, callers, 0.2);
   for (uint32_t round = 0; round < options.count("--rounds"); ++round) {
@@ -155,10 +209,10 @@ void load(const char* directory, const Options& options) {
 }
 
 const std::map<std::string, std::string> defaults{
-    {"--threads", "0"},        {"--isa", "auto"},    {"--rounds", "5"},
-    {"--tokens", "32"},        {"--trunk", "512"},   {"--branches", "1,2,4,8,16"},
-    {"--callers", "1"},        {"--seconds", "3"},   {"--prompt", "1,2,3"},
-    {"--shape", "qwen3-0.6b"}, {"--weights", "bf16"}};
+    {"--device", "cpu"},   {"--threads", "0"},    {"--isa", "auto"},        {"--rounds", "5"},
+    {"--tokens", "32"},    {"--trunk", "512"},    {"--prefill", "512"},     {"--branches", "1,2,4,8,16"},
+    {"--apart", ""},       {"--context", "0"},    {"--callers", "1"},       {"--seconds", "3"},
+    {"--prompt", "1,2,3"}, {"--weights", "bf16"}, {"--shape", "qwen3-0.6b"}};
 
 }  // namespace
 

@@ -1,6 +1,6 @@
 // The CPU backend's linear layers and attention beside the machine's limits, on the shapes of Qwen3-0.6B: one JSON
 // object a line on standard output.
-//   kernels_bench [threads] [avx512|avx2|plain]
+//   kernels_bench [threads] [amx|avx512|avx2|plain]
 #include <algorithm>
 #include <chrono>
 #include <cstdio>

@@ -13,8 +13,8 @@
 #include <thread>
 #include <vector>
 
-#include "common/made_up_vocabulary.h"
 #include "common/prompted_backend.h"
+#include "common/tagged_vocabulary.h"
 #include "compute/cpu/cpu_backend.h"
 #include "model/checkpoint.h"
 #include "model/model_directory.h"
@@ -26,35 +26,8 @@ namespace {
 using namespace npr;
 using namespace npr::bench;
 
-enum Word : int32_t {
-  guideline = 1,
-  guideline_end,
-  plan,
-  plan_end,
-  step_tag,
-  step_end,
-  takeaway,
-  takeaway_end,
-  head,  // opens a turn
-  turn_end,
-  newline,
-  colon,
-  dot,
-  digits,
-  letter = 512,  // in the middle, as the cost of a draw is by the place of what it falls on
-};
-
-text::Vocabulary vocabulary(uint32_t size) {
-  auto out = made_up_vocabulary(size);
-  out.tags = text::Tags{guideline, guideline_end, plan, plan_end, step_tag, step_end, takeaway, takeaway_end};
-  out.turn_head = {head};
-  out.turn_end = turn_end;
-  out.newline = {newline};
-  out.colon = {colon};
-  out.dot = {dot};
-  for (int32_t i = 0; i < 10; ++i) out.digits[static_cast<size_t>(i)] = {digits + i};
-  return out;
-}
+// In the middle, as the cost of a draw is by the place of what it falls on.
+constexpr Word letter{512};
 
 struct Times {
   double schedule = 0, sample = 0, events = 0, step = 0;
@@ -82,7 +55,7 @@ class Stepper {
     backend_ = backend.get();
     const uint64_t kv_bytes = slots * checkpoint.config().kv_shape().slot_bytes();
     auto model = std::make_unique<model::Model>(checkpoint, std::move(backend), kv_bytes, 2048);
-    auto words = vocabulary(model->config().vocab_size);
+    auto words = tagged_vocabulary(model->config().vocab_size);
     engine_ =
         std::make_unique<schedule::Engine>(std::move(model), std::move(words), schedule::Options{},
                                            [this](std::vector<Event>&& events) { received_ = std::move(events); });

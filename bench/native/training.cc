@@ -1,97 +1,122 @@
 // Forward, backward and optimizer step of training, without Node: one JSON object a line on standard output.
-//   training_bench DIR [--threads N] [--isa avx512|avx2|plain] [--rounds N] [--tokens N,N] [--branches N]
-//                      [--recompute none|layer]
-// A sequence is a prompt of a quarter of its tokens, branches that share half of them, and a quarter behind the join;
-// the loss is over all but the prompt.
+//   training_bench DIR [--device cpu|cuda] [--threads N] [--isa amx|avx512|avx2|plain] [--rounds N] [--tokens N,N]
+//                      [--branches N] [--recompute none|layer]
+// A sequence is a prompt, a block of so many branches, and what follows it; the loss is over all but the prompt.
+// peers/torch/training.py does the same work.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <iostream>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "common/block_answer.h"
 #include "common/machine_limits.h"
 #include "common/options.h"
 #include "common/peak_memory.h"
-#include "compute/backward.h"
-#include "model/training_graph.h"
-#include "sample/policy.h"
-#include "train/optimizer.h"
+#include "model/checkpoint.h"
+#include "model/tensors.h"
+#include "schedule/engine.h"
+#include "train/trainer.h"
+#ifdef NPR_WITH_CUDA
+#include "common/device_limits.h"
+#endif
 
 namespace {
 
 using namespace npr;
 using namespace npr::bench;
-using Clock = std::chrono::steady_clock;
 
-double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
-
-struct Sequences {
-  model::Batch batch;
-  std::vector<compute::Path> paths;
-  std::vector<uint32_t> loss_rows;  // whose logits predict a token that counts
-};
-
-Sequences make_sequences(const model::Config& config, uint32_t tokens, uint32_t branches) {
-  Sequences out;
-  const uint32_t prompt = tokens / 4, each = tokens / 2 / branches, rest = tokens - prompt - branches * each;
-  uint32_t next = 0;
-  const auto append = [&](compute::Path path, uint32_t count, uint32_t position) {
-    if (!path.empty() && path.back().begin + path.back().count == next) {
-      path.back().count += count;
-    } else {
-      path.push_back({next, count});
-    }
-    for (uint32_t i = 0; i < count; ++i, ++next) {
-      out.batch.tokens.push_back(static_cast<int32_t>((next * 7919u + 13) % config.vocab_size));
-      out.batch.positions.push_back(static_cast<int32_t>(position + i));
-      out.batch.slots.push_back(next);
-    }
-    out.paths.push_back(path);
-    uint32_t length = 0;
-    for (const auto& run : path) length += run.count;
-    out.batch.sequences.push_back({{}, length, count});
-  };
-  const compute::Path trunk{{0, prompt}};
-  append({}, prompt, 0);
-  for (uint32_t b = 0; b < branches; ++b) append(trunk, each, prompt);
-  append({{0, prompt + branches * each}}, rest, prompt + each);
-  for (size_t s = 0; s < out.paths.size(); ++s) out.batch.sequences[s].path = out.paths[s];
-  for (uint32_t row = prompt; row + 1 < tokens; ++row) out.loss_rows.push_back(row);
-  return out;
-}
+// Weights in bf16; gradients, masters and two moments in fp32.
+constexpr double state_bytes = 2 + 4 + 4 + 8;
 
 // Multiplications and additions of the products that a token takes part in, forward and backward (three times the
-// forward's), and of the attention that is visible.
-double flops_of(const model::Config& config, const Sequences& sequences) {
+// forward's), and of the attention that is visible; what is computed again does not count.
+double flops_of(const model::Config& config, double rows, double loss_rows, double pairs) {
   const double hidden = config.hidden_size, q = config.q_size(), kv = config.kv_size();
-  const double layer = hidden * (q + 2 * kv) + q * hidden + 3.0 * hidden * config.intermediate_size;
-  double seen = 0;
-  for (const auto& s : sequences.batch.sequences) seen += (s.length - s.rows / 2.0) * s.rows;
-  return 6 * (sequences.batch.rows() * layer * config.num_hidden_layers +
-              static_cast<double>(sequences.loss_rows.size()) * hidden * config.vocab_size) +
-         3 * 4 * seen * q * config.num_hidden_layers;
+  const double layer = hidden * (q + 2 * kv) + q * hidden + 3 * hidden * config.intermediate_size;
+  return 6 * (rows * layer * config.num_hidden_layers + loss_rows * hidden * config.vocab_size) +
+         3 * 4 * pairs * q * config.num_hidden_layers;
 }
 
-// The gradient of the mean of -logp of a made-up next token, in place.
-void cross_entropy(compute::Backend& backend, float* logits, size_t rows, uint32_t vocab, float weight) {
-  float* const host = backend.backward().borrow(logits, rows * vocab).data();
-  backend.parallel(static_cast<uint32_t>(rows), [&](uint32_t i) {
-    thread_local sample::Scratch scratch;
-    float* const row = host + size_t{i} * vocab;
-    sample::Policy(row, vocab, scratch).differentiate(static_cast<int32_t>(i * 31 % vocab), -weight, row);
+// Waits for what a device has still to do, so that the clock sees it.
+void finish(schedule::Engine& engine) {
+  engine.exclusive([](model::Model& model) {
+    const auto one = model.backend().allocate(sizeof(float));
+    model.backend().host(static_cast<const float*>(one.get()), 1);
   });
-  backend.backward().give_back(logits, rows * vocab);
+}
+
+template <class Work>
+double seconds(schedule::Engine& engine, const Work& work) {
+  const auto start = std::chrono::steady_clock::now();
+  work();
+  finish(engine);
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+// Bytes in use at most so far: a device's memory is held until its last user goes.
+uint64_t memory(const compute::DeviceOptions& device) {
+#ifdef NPR_WITH_CUDA
+  if (device.device == compute::Device::cuda) return device_memory_used();
+#endif
+  (void)device;
+  return peak_resident();
+}
+
+std::shared_ptr<schedule::Engine> make_engine(const char* directory, const compute::DeviceOptions& device,
+                                              uint32_t tokens) {
+  const model::Checkpoint checkpoint(directory);
+  const uint64_t kv_bytes = (tokens + 16) * checkpoint.config().kv_shape().slot_bytes();
+  auto model = std::make_unique<model::Model>(checkpoint, compute::make_backend(device), kv_bytes, 16);
+  auto vocabulary = tagged_vocabulary(model->config().vocab_size);
+  return std::make_shared<schedule::Engine>(std::move(model), std::move(vocabulary), schedule::Options{},
+                                            [](std::vector<Event>&&) {});
+}
+
+void measure(schedule::Engine& engine, train::Trainer& trainer, const compute::DeviceOptions& device, uint32_t round,
+             uint32_t tokens, uint32_t branches, const Limits& limits) {
+  const model::Config& config = engine.config();
+  const BlockAnswer sequence = block_answer(config.vocab_size, tokens, branches);
+  const size_t answer = sequence.answer.size();
+  train::Trajectory trajectory;
+  trajectory.tokens = sequence.answer;
+  trajectory.weights.assign(answer, 1.0f / static_cast<float>(answer));
+  const std::vector<train::Group> groups{
+      {.prompt = sequence.prompt, .trajectories = {trajectory}, .request = {}, .parallel = true}};
+  const double pairs = visible_pairs(sequence, engine.lexicon().vocabulary());
+  const double flops = flops_of(config, tokens, static_cast<double>(answer), pairs);
+  double loss = 0;
+  reset_peak_resident();
+  const double score = seconds(engine, [&] { trainer.score(groups); });
+  const double pass = seconds(engine, [&] { loss = trainer.accumulate(groups, {}).loss; });
+  const double update = seconds(engine, [&] { trainer.step(1e-6); });
+  const auto parameters = static_cast<double>(model::parameter_count(config));
+  // Masters, moments and gradients are read, and the first three written.
+  const double limit_update = 28 * parameters / limits.bytes_per_second;
+  const auto used = static_cast<double>(memory(device));
+  std::printf(
+      "{\"type\": \"train\", \"round\": %u, \"tokens\": %u, \"branches\": %u, \"visible_pairs\": %.0f, "
+      "\"tokens_per_second\": %.6g, \"limit_tokens_per_second\": %.6g, \"forward_s\": %.4g, \"forward_backward_s\": "
+      "%.4g, \"flops_per_second\": %.6g, \"update_s\": %.4g, \"limit_update_s\": %.4g, \"memory_bytes\": %.0f, "
+      "\"beyond_states_bytes\": %.0f, \"loss\": %.6g}\n",
+      round, tokens, branches, pairs, tokens / pass, tokens * limits.flops_per_second / flops, score, pass,
+      flops / pass, update, limit_update, used, used - state_bytes * parameters, loss);
+  std::fflush(stdout);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (argc < 2) {
+    std::cerr << "usage: training_bench DIR [--option value]...\n";
+    return 2;
+  }
   try {
     const Options options(argc, argv, 2,
-                          {{"--threads", "0"},
+                          {{"--device", "cpu"},
+                           {"--threads", "0"},
                            {"--isa", "auto"},
                            {"--rounds", "3"},
                            {"--tokens", "1024,4096"},
@@ -103,47 +128,20 @@ int main(int argc, char** argv) {
     }
     const auto lengths = options.list<uint32_t>("--tokens");
     const uint32_t longest = *std::ranges::max_element(lengths);
-    const auto cpu = options.cpu();
-    const model::Checkpoint checkpoint(argv[1]);
-    const auto& config = checkpoint.config();
-    model::Model model(checkpoint, compute::make_cpu_backend(cpu), (longest + 16) * config.kv_shape().slot_bytes(), 16);
-    const auto gradients = train::make_parameter_store(model, {});
-    train::Optimizer optimizer(model.backend(), *gradients, {});
-    // Masters, moments and gradients are read, and the first three written.
-    const double update_bytes = 28.0 * static_cast<double>(gradients->arrays().size());
+    const auto device = options.device();
+    const auto engine = make_engine(argv[1], device, longest);
+    train::Trainer trainer(engine,
+                           {.optimizer = {},
+                            .lora = {},
+                            .micro_batch_tokens = longest,
+                            .recompute = recompute == "layer" ? model::Recompute::layer : model::Recompute::none});
+    std::printf("{\"type\": \"model\", \"backend\": \"%s\", \"threads\": %u, \"parameters\": %llu}\n",
+                engine->description().c_str(), device.cpu.threads,
+                static_cast<unsigned long long>(model::parameter_count(engine->config())));
     for (uint32_t round = 0; round < options.count("--rounds"); ++round) {
-      const double peak = bf16_peak(cpu.threads), bandwidth = read_bandwidth(cpu.threads);
+      const Limits limits = measure_limits(device);
       for (const uint32_t tokens : lengths) {
-        model::TrainingGraph graph(model, recompute == "layer" ? model::Recompute::layer : model::Recompute::none);
-        const auto sequences = make_sequences(config, tokens, options.count("--branches"));
-        const float weight = 1.0f / static_cast<float>(sequences.loss_rows.size());
-        const auto start = Clock::now();
-        graph.forward(sequences.batch);
-        const double forward = since(start);
-        const auto head_start = Clock::now();
-        for (size_t first = 0; first < sequences.loss_rows.size(); first += graph.head_rows()) {
-          const auto rows =
-              std::span(sequences.loss_rows)
-                  .subspan(first, std::min<size_t>(graph.head_rows(), sequences.loss_rows.size() - first));
-          cross_entropy(model.backend(), graph.logits(rows), rows.size(), config.vocab_size, weight);
-          graph.logits_backward(*gradients);
-        }
-        const double head = since(head_start);
-        const auto backward_start = Clock::now();
-        graph.backward(*gradients);
-        const double backward = since(backward_start), total = since(start);
-        const auto update_start = Clock::now();
-        optimizer.step(1e-6);
-        const double update = since(update_start);
-        std::printf(
-            "{\"type\": \"train\", \"round\": %u, \"tokens\": %u, \"tokens_per_second\": %.6g, "
-            "\"limit_tokens_per_second\": %.6g, \"forward_s\": %.4g, \"head_s\": %.4g, \"backward_s\": %.4g, "
-            "\"flops_per_second\": %.6g, \"update_s\": %.4g, \"limit_update_s\": %.4g, "
-            "\"peak_resident_bytes\": %llu}\n",
-            round, tokens, tokens / total, tokens * peak / flops_of(config, sequences), forward, head, backward,
-            flops_of(config, sequences) / total, update, update_bytes / bandwidth,
-            static_cast<unsigned long long>(peak_resident()));
-        std::fflush(stdout);
+        measure(*engine, trainer, device, round, tokens, options.count("--branches"), limits);
       }
     }
   } catch (const std::exception& error) {

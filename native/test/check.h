@@ -77,8 +77,17 @@ inline uint32_t stride() {
   return value;
 }
 
+// A folder of the repository: where `variable` of the environment says, for programs that left the machine that built
+// them, else where it was at the build.
+inline std::string folder(const char* variable, const char* built) {
+  const char* const given = std::getenv(variable);
+  return given ? given : built;
+}
+
 }  // namespace check
 
+#define NPR_FIXTURES check::folder("NPR_FIXTURES", NPR_ROOT "/test/fixtures")
+#define NPR_MODELS check::folder("NPR_MODELS", NPR_ROOT "/models")
 #define TEST(name)                                                   \
   static void test_##name();                                         \
   static const check::Register register_##name(#name, &test_##name); \

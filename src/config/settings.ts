@@ -36,7 +36,7 @@ const engine = {
     default: 'bf16',
     description: 'how weights are held; int8, on the CPU: half the memory, faster, slightly less exact',
   }),
-  isa: Type.Enum(['auto', 'avx512', 'avx2', 'plain'], {
+  isa: Type.Enum(['auto', 'amx', 'avx512', 'avx2', 'plain'], {
     default: 'auto',
     description: 'widest instruction set of the CPU to use',
   }),

@@ -89,7 +89,7 @@ export interface LoadOptions {
   kvMemoryBytes?: number | undefined;
   weights: 'bf16' | 'int8';
   /** The widest instruction set to use; 'auto': what the machine has. */
-  isa: 'auto' | 'avx512' | 'avx2' | 'plain';
+  isa: 'auto' | 'amx' | 'avx512' | 'avx2' | 'plain';
   /** Tokens in one engine step. */
   maxBatchTokens: number;
   /** Requests that run at once; others wait. */

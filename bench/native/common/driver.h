@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "compute/cpu/cpu_backend.h"
+#include "compute/device.h"
 #include "schedule/engine.h"
 
 namespace npr::bench {
@@ -14,6 +14,7 @@ namespace npr::bench {
 struct Decode {
   uint64_t tokens = 0;  // over all branches
   double seconds = 0;
+  double own = 0;  // tokens that a row sees beside a shared trunk, on average
 };
 
 struct Load {
@@ -27,7 +28,7 @@ struct Load {
 class Driver {
  public:
   // `slots`: tokens of the KV pool.
-  Driver(const std::filesystem::path& model, const compute::CpuOptions& cpu, uint32_t max_rows, uint32_t slots);
+  Driver(const std::filesystem::path& model, const compute::DeviceOptions& device, uint32_t max_rows, uint32_t slots);
 
   const model::Config& config() const { return engine_->config(); }
   std::string description() const { return engine_->description(); }
@@ -37,14 +38,20 @@ class Driver {
   // `branches` samples of one prompt of `trunk` tokens, whose keys and values they share as a block's branches do; each
   // adds `tokens` tokens, of which the first is not timed: it comes with the prompt.
   Decode decode(uint32_t branches, uint32_t trunk, uint32_t tokens);
+  // As many requests as `sequences`, each with a prompt of its own of `context` tokens: `tokens` - 1 steps in which
+  // each of them adds one.
+  Decode decode_apart(uint32_t sequences, uint32_t context, uint32_t tokens);
+  // Slots that decode_apart() takes.
+  static uint64_t slots_apart(uint32_t sequences, uint32_t context, uint32_t tokens, uint32_t max_rows);
   // For about `seconds`, `concurrency` callers each ask for `tokens` greedy tokens after `prompt`, again and again.
   Load closed_loop(const std::vector<int32_t>& prompt, uint32_t tokens, uint32_t concurrency, double seconds);
 
  private:
   void take(std::vector<Event>&& events);
   std::vector<int32_t> random_prompt(uint32_t tokens, uint64_t seed) const;
-  void submit(std::vector<int32_t> prompt, uint32_t n, uint32_t tokens, float temperature);
+  RequestId submit(std::vector<int32_t> prompt, uint32_t n, uint32_t tokens, float temperature);
 
+  const uint32_t max_rows_;
   RequestId next_id_ = 1;
   // What the events of the steps so far told.
   uint64_t tokens_ = 0;

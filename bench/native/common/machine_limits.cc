@@ -9,6 +9,10 @@
 
 #include "compute/cpu/pages.h"
 #include "compute/cpu/thread_pool.h"
+#include "compute/cpu/tiles.h"
+#ifdef NPR_WITH_CUDA
+#include "common/device_limits.h"
+#endif
 
 namespace npr::bench {
 namespace {
@@ -59,6 +63,24 @@ __attribute__((target("avx512f,avx512bf16"))) float multiply_bf16() {
   return _mm512_cvtss_f32(total);
 }
 
+// Four sums, as many as a linear layer keeps: 16 rows by 16 columns by 32 products each.
+__attribute__((target("amx-tile,amx-bf16"))) void multiply_tiles() {
+  struct alignas(64) {
+    uint8_t palette = 1, start_row = 0, reserved[14] = {};
+    uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+    uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+  } shape;
+  asm volatile("" ::: "memory");
+  _tile_loadconfig(&shape);
+  for (int i = 0; i < rounds; ++i) {
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 5, 6);
+    _tile_dpbf16ps(2, 4, 7);
+    _tile_dpbf16ps(3, 5, 7);
+  }
+  _tile_release();
+}
+
 __attribute__((target("avx2,fma"))) float multiply_fp32() {
   __m256 sums[12];
   for (int c = 0; c < 12; ++c) sums[c] = _mm256_set1_ps(static_cast<float>(c));
@@ -75,6 +97,18 @@ __attribute__((target("avx2,fma"))) float multiply_fp32() {
 
 }  // namespace
 
+Limits measure_limits(const compute::DeviceOptions& options) {
+#ifdef NPR_WITH_CUDA
+  if (options.device == compute::Device::cuda) {
+    const MultiplyPeak peak = multiply_peak();
+    return {copy_bandwidth(), peak.flops_per_second, peak.instruction};
+  }
+#endif
+  const uint32_t threads = options.cpu.threads;
+  return {read_bandwidth(threads), bf16_peak(threads),
+          __builtin_cpu_supports("avx512bf16") ? "vdpbf16ps" : "vfmadd231ps, fp32"};
+}
+
 double read_bandwidth(uint32_t threads) {
   constexpr size_t bytes = size_t{512} << 20;
   const compute::Pages memory(bytes, "the bandwidth measurement");
@@ -89,6 +123,11 @@ double read_bandwidth(uint32_t threads) {
 double bf16_peak(uint32_t threads) {
   compute::ThreadPool pool(threads);
   std::atomic<int> sink{0};
+  if (compute::may_use_tiles()) {
+    compute::ThreadPool allowed(threads);  // started after the permission
+    const double seconds = fastest(allowed, [&](uint32_t) { multiply_tiles(); });
+    return 4 * 2.0 * 16 * 16 * 32 * rounds * threads / seconds;
+  }
   if (__builtin_cpu_supports("avx512bf16")) {
     const double seconds = fastest(pool, [&](uint32_t) { sink += static_cast<int>(multiply_bf16()); });
     return 64.0 * chains * rounds * threads / seconds;

@@ -2,7 +2,18 @@
 #pragma once
 #include <cstdint>
 
+#include "compute/device.h"
+
 namespace npr::bench {
+
+struct Limits {
+  double bytes_per_second;  // of memory: read by a processor, copied by a GPU
+  double flops_per_second;  // of bf16 products with fp32 sums
+  const char* instruction;  // that did the latter
+};
+
+// Of the device that a backend of these options computes on.
+Limits measure_limits(const compute::DeviceOptions& options);
 
 // Bytes a second that `threads` threads read from memory; the best of several passes over 512 MiB.
 double read_bandwidth(uint32_t threads);

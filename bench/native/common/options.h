@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "compute/cpu/cpu_backend.h"
+#include "compute/device.h"
 #include "error.h"
 
 namespace npr::bench {
@@ -36,15 +36,21 @@ class Options {
     for (std::string part; std::getline(parts, part, ',');) out.push_back(static_cast<T>(std::stol(part)));
     return out;
   }
-  compute::CpuOptions cpu() const {
+  // From --device, --isa and --threads.
+  compute::DeviceOptions device() const {
+    const std::map<std::string, compute::Device> devices{{"cpu", compute::Device::cpu},
+                                                         {"cuda", compute::Device::cuda}};
+    const auto device = devices.find(text("--device"));
+    if (device == devices.end()) throw Error(ErrorCode::invalid_request, "--device: expected cpu or cuda");
     const std::map<std::string, compute::Isa> isas{{"auto", compute::Isa::best},
+                                                   {"amx", compute::Isa::amx},
                                                    {"avx512", compute::Isa::avx512},
                                                    {"avx2", compute::Isa::avx2},
                                                    {"plain", compute::Isa::plain}};
     const auto isa = isas.find(text("--isa"));
-    if (isa == isas.end()) throw Error(ErrorCode::invalid_request, "--isa: expected auto, avx512, avx2 or plain");
-    const uint32_t threads = count("--threads");
-    return {threads ? threads : std::thread::hardware_concurrency(), isa->second};
+    if (isa == isas.end()) throw Error(ErrorCode::invalid_request, "--isa: expected auto, amx, avx512, avx2 or plain");
+    const uint32_t given = count("--threads"), threads = given ? given : std::thread::hardware_concurrency();
+    return {device->second, {threads, isa->second}};
   }
   std::vector<compute::WeightFormat> weights() const {
     const std::string& name = text("--weights");

@@ -99,6 +99,8 @@ LoadOptions load_options(Napi::Object object) {
   const std::string isa = string(object, "isa");
   if (isa == "auto") {
     cpu.isa = compute::Isa::best;
+  } else if (isa == "amx") {
+    cpu.isa = compute::Isa::amx;
   } else if (isa == "avx512") {
     cpu.isa = compute::Isa::avx512;
   } else if (isa == "avx2") {
@@ -106,7 +108,7 @@ LoadOptions load_options(Napi::Object object) {
   } else if (isa == "plain") {
     cpu.isa = compute::Isa::plain;
   } else {
-    wrong(object.Env(), "isa", "auto, avx512, avx2 or plain");
+    wrong(object.Env(), "isa", "auto, amx, avx512, avx2 or plain");
   }
   if (!object.Get("kvMemoryBytes").IsUndefined()) {
     out.kv_memory_bytes = static_cast<uint64_t>(number(object, "kvMemoryBytes", 0, 9e15));

@@ -4,9 +4,11 @@
 #include <cmath>
 #include <cstdio>
 #include <fstream>
+#include <thread>
 #include <vector>
 
 #include "compute/convert.h"
+#include "compute/cpu/thread_pool.h"
 #include "error.h"
 #include "model/tensors.h"
 
@@ -30,16 +32,23 @@ void fill(uint64_t seed, uint64_t first, float centre, float spread, std::span<u
   }
 }
 
-void write_tensor(const TensorSpec& tensor, uint64_t seed, CheckpointWriter& writer) {
+// A block is what the threads share between two writes, a piece what one takes of it.
+constexpr uint64_t block_numbers = 1 << 24, piece_numbers = 1 << 18;
+
+// `block`: where numbers are made, at least one piece or the whole tensor.
+void write_tensor(const TensorSpec& tensor, uint64_t seed, compute::ThreadPool& pool, std::span<uint16_t> block,
+                  CheckpointWriter& writer) {
   const bool norm = tensor.shape.size() == 1;
   const float centre = norm ? 1.0f : 0.0f;
   // A uniform number in +-s has variance s^2 / 3.
   const float spread = norm ? 0.1f : std::sqrt(3.0f / static_cast<float>(tensor.shape[1]));
-  std::vector<uint16_t> block(1 << 16);
   const uint64_t numbers = tensor.numbers();
   for (uint64_t first = 0; first < numbers; first += block.size()) {
-    const auto part = std::span(block).first(std::min<uint64_t>(block.size(), numbers - first));
-    fill(seed, first, centre, spread, part);
+    const auto part = block.first(std::min<uint64_t>(block.size(), numbers - first));
+    pool.run(static_cast<uint32_t>((part.size() + piece_numbers - 1) / piece_numbers), [&](uint32_t piece, uint32_t) {
+      const uint64_t at = piece * piece_numbers;
+      fill(seed, first + at, centre, spread, part.subspan(at, std::min(piece_numbers, part.size() - at)));
+    });
     writer.append(part);
   }
 }
@@ -98,6 +107,15 @@ Config qwen3_600m() {
   return config;
 }
 
+Config qwen3_4b() {
+  Config config = qwen3_600m();
+  config.hidden_size = 2560;
+  config.num_hidden_layers = 36;
+  config.num_attention_heads = 32;
+  config.intermediate_size = 9728;
+  return config;
+}
+
 Config qwen3_tiny() {
   Config config = qwen3_600m();
   config.hidden_size = 256;
@@ -119,8 +137,12 @@ void write_random_checkpoint(const std::filesystem::path& directory, const Confi
   write_text(directory / "config.json", config_json(config));
   const auto tensors = model_tensors(config);
   CheckpointWriter writer(directory, tensors, shard_bytes);
+  // What a thread makes in less time than it takes to start needs no second one.
+  const uint64_t numbers = parameter_count(config);
+  compute::ThreadPool pool(numbers < block_numbers ? 1 : std::max(std::thread::hardware_concurrency(), 1u));
+  std::vector<uint16_t> block(std::min(block_numbers, numbers));
   uint64_t stream = 0;
-  for (const TensorSpec& tensor : tensors) write_tensor(tensor, random_bits(seed, stream++), writer);
+  for (const TensorSpec& tensor : tensors) write_tensor(tensor, random_bits(seed, stream++), pool, block, writer);
   writer.finish();
 }
 

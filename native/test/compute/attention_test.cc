@@ -145,6 +145,44 @@ TEST(branches_together_equal_each_alone) {
   }
 }
 
+// Heads of many sizes and groupings, spans that are shared whole, in part and not at all, rows that end tiles unevenly.
+TEST(shared_and_own_spans_in_one_batch) {
+  const Heads more_shapes[] = {{1, 1, 32}, {3, 1, 64}, {7, 1, 48}, {16, 2, 128}, {12, 2, 160}, {5, 5, 112}};
+  for (const Heads& heads : more_shapes) {
+    Random random(heads.q + heads.head_dim);
+    for (uint32_t trunk : {37, 530}) {
+      std::vector<std::vector<Slot>> paths;
+      std::vector<uint32_t> rows;
+      uint32_t used = trunk;
+      for (uint32_t b = 0; b < 7; ++b) {
+        const uint32_t own = b == 2 ? 37 : b == 4 ? 17 : 1 + random.below(3);
+        paths.push_back(joined(b == 6   ? std::vector<Slot>()
+                               : b == 5 ? paths[2]
+                                        : count_up(0, trunk),
+                               count_up(used, own)));  // a slot's content is its number
+        used += own;
+        rows.push_back(b == 4 ? 1 : own);
+      }
+      const auto backend = std::move(backends(2).front());
+      AttentionWorld world(*backend, heads, used);
+      world.step({{count_up(0, used), count_up(0, used)}});
+      std::vector<Append> batch;
+      for (size_t b = 0; b < paths.size(); ++b) {
+        batch.push_back({paths[b], {paths[b].end() - rows[b], paths[b].end()}});
+      }
+      const auto got = world.step(batch);
+      size_t end = 0;
+      for (size_t b = 0; b < paths.size(); ++b) {
+        for (uint32_t r = 0; r < rows[b]; r += 9) {
+          const auto path = head(paths[b], paths[b].size() - rows[b] + r + 1);
+          CHECK(world.step({{path, {path.back()}}})[0] == got[end + r]);
+        }
+        end += rows[b];
+      }
+    }
+  }
+}
+
 TEST(many_rows_over_one_prefix) {  // more than one group takes, more than one wave of partial results holds
   constexpr Heads heads{24, 1, 256};
   constexpr uint32_t trunk = 1600, branches = 700;

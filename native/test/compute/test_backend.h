@@ -40,7 +40,7 @@ inline std::vector<npr::compute::Isa> machine_isas() {
   using npr::compute::Isa;
   if (on_cuda()) return {Isa::best};
   std::vector<Isa> isas;
-  for (const Isa isa : {Isa::avx512, Isa::avx2, Isa::plain}) {
+  for (const Isa isa : {Isa::amx, Isa::avx512, Isa::avx2, Isa::plain}) {
     try {
       npr::compute::make_cpu_backend({.threads = 1, .isa = isa});
       isas.push_back(isa);

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "check.h"
 #include "model/file.h"
 #include "model/json.h"
 #include "model/safetensors.h"

@@ -1,89 +1,30 @@
 #include "compute/cpu/attention_plan.h"
 
 #include <algorithm>
-#include <numeric>
 
-#include "compute/cpu/kernels.h"
 #include "error.h"
 
 namespace npr::compute {
-namespace {
 
-// Where two paths part: how many leading slots they share, and what comes next in each.
-struct Fork {
-  uint32_t common;
-  bool a_ended, b_ended;
-  Slot a, b;  // the slots that differ
-};
-
-Fork compare(std::span<const Run> a, std::span<const Run> b) {
-  Fork fork{};
-  size_t i = 0, j = 0;
-  uint32_t used_a = 0, used_b = 0;  // of runs i and j
-  while (true) {
-    while (i < a.size() && used_a == a[i].count) ++i, used_a = 0;
-    while (j < b.size() && used_b == b[j].count) ++j, used_b = 0;
-    fork.a_ended = i == a.size();
-    fork.b_ended = j == b.size();
-    if (fork.a_ended || fork.b_ended) return fork;
-    fork.a = a[i].begin + used_a;
-    fork.b = b[j].begin + used_b;
-    if (fork.a != fork.b) return fork;
-    const uint32_t step = std::min(a[i].count - used_a, b[j].count - used_b);
-    used_a += step;
-    used_b += step;
-    fork.common += step;
-  }
-}
-
-bool before(std::span<const Run> a, std::span<const Run> b) {
-  const Fork fork = compare(a, b);
-  if (fork.a_ended || fork.b_ended) return fork.a_ended && !fork.b_ended;
-  return fork.a < fork.b;
-}
-
-uint32_t spans_of(uint32_t visible) { return (visible + span_keys - 1) / span_keys; }
-
-}  // namespace
-
-uint32_t common_slots(std::span<const Run> a, std::span<const Run> b) { return compare(a, b).common; }
-
-void AttentionPlan::order_rows(std::span<const Sequence> sequences) {
+void AttentionPlan::place_paths(std::span<const Sequence> sequences) {
   places_.clear();
   first_place_.clear();
-  ordered_.clear();
-  std::vector<uint32_t> first_row(sequences.size()), order(sequences.size());
-  uint32_t rows = 0;
-  for (size_t s = 0; s < sequences.size(); ++s) {
+  for (const Sequence& s : sequences) {
     first_place_.push_back(static_cast<uint32_t>(places_.size()));
     uint32_t start = 0;
-    for (const Run& run : sequences[s].path) {
+    for (const Run& run : s.path) {
       if (run.count == 0) continue;
       places_.push_back({start, run.begin});
       start += run.count;
     }
-    ensure(start >= sequences[s].length && sequences[s].length >= sequences[s].rows,
-           "a path is as long as its sequence, and that as its rows");
-    first_row[s] = rows;
-    rows += sequences[s].rows;
+    ensure(start >= s.length && s.length >= s.rows, "a path is as long as its sequence, and that as its rows");
   }
   first_place_.push_back(static_cast<uint32_t>(places_.size()));
-
-  std::iota(order.begin(), order.end(), 0u);
-  std::sort(order.begin(), order.end(),
-            [&](uint32_t a, uint32_t b) { return before(sequences[a].path, sequences[b].path); });
-  for (size_t i = 0; i < order.size(); ++i) {
-    const Sequence& s = sequences[order[i]];
-    uint32_t shared = i ? common_slots(sequences[order[i - 1]].path, s.path) : 0;
-    for (uint32_t r = 0; r < s.rows; ++r) {
-      ordered_.push_back({first_row[order[i]] + r, s.length - s.rows + r + 1, order[i], shared});
-      shared = all_shared;
-    }
-  }
 }
 
 void AttentionPlan::make(std::span<const Sequence> sequences, uint32_t max_group, uint32_t max_partials) {
-  order_rows(sequences);
+  place_paths(sequences);
+  order_rows(sequences, ordered_);
   members_.clear();
   items_.clear();
   rows_.clear();

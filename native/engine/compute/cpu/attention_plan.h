@@ -5,17 +5,9 @@
 #include <vector>
 
 #include "compute/backend.h"
+#include "compute/path_order.h"
 
 namespace npr::compute {
-
-// A row at work: what it sees, and how much of its path it has in common with the member before it.
-struct Member {
-  uint32_t row;
-  uint32_t visible;  // keys
-  uint32_t sequence;
-  uint32_t shared;  // leading keys that lie in the same slots; all_shared within one sequence
-};
-constexpr uint32_t all_shared = UINT32_MAX;
 
 // Members [first, first + count) of the plan over keys [span * span_keys, (span + 1) * span_keys) of their paths. They
 // share at least the span's first chunk, or there is but one.
@@ -59,7 +51,7 @@ class AttentionPlan {
   void slots(uint32_t sequence, uint32_t first, uint32_t count, Slot* out) const;
 
  private:
-  void order_rows(std::span<const Sequence> sequences);
+  void place_paths(std::span<const Sequence> sequences);
   void make_wave(uint32_t first_row, uint32_t end_row, uint32_t max_group);
 
   struct Place {  // of a run in its path
@@ -75,8 +67,5 @@ class AttentionPlan {
   std::vector<Partial> partials_;
   std::vector<Wave> waves_;
 };
-
-// Leading slots that two paths have in common, however they are cut into runs.
-uint32_t common_slots(std::span<const Run> a, std::span<const Run> b);
 
 }  // namespace npr::compute

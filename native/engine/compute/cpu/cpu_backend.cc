@@ -19,6 +19,7 @@
 #include "compute/cpu/linear.h"
 #include "compute/cpu/pages.h"
 #include "compute/cpu/thread_pool.h"
+#include "compute/cpu/tiles.h"
 #include "error.h"
 
 namespace npr::compute {
@@ -30,6 +31,7 @@ constexpr size_t least_elements = size_t{1} << 13;
 bool machine_has(Isa isa) {
 #if defined(__x86_64__)
   __builtin_cpu_init();
+  if (isa == Isa::amx) return machine_has(Isa::avx512) && may_use_tiles();
   if (isa == Isa::avx512) {
     return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni") &&
            __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
@@ -46,7 +48,8 @@ const Kernels& choose(Isa isa) {
     const char* name;
     const Kernels* kernels;
   };
-  const Choice choices[] = {{Isa::avx512, "avx512 (AVX-512 with BF16 and VNNI)", avx512_kernels()},
+  const Choice choices[] = {{Isa::amx, "amx (AMX-BF16 beside AVX-512)", amx_kernels()},
+                            {Isa::avx512, "avx512 (AVX-512 with BF16 and VNNI)", avx512_kernels()},
                             {Isa::avx2, "avx2 (AVX2 with FMA)", avx2_kernels()},
                             {Isa::plain, "plain", plain_kernels()}};
   for (const Choice& c : choices) {

@@ -7,7 +7,8 @@
 
 namespace npr::compute {
 
-enum class Isa { best, avx512, avx2, plain };
+// amx: AVX-512 with AMX's tiles for linear layers.
+enum class Isa { best, amx, avx512, avx2, plain };
 enum class WeightFormat { bf16, int8 };
 
 struct CpuOptions {

@@ -10,6 +10,7 @@ constexpr size_t one_tile_lines = 256;
 constexpr size_t few_rows_lines = 1024;
 constexpr size_t many_rows_lines = 384;
 constexpr size_t line_bytes = 64;
+constexpr uint32_t block_rows = 126;
 
 // Panels of bf16. A format says what a line of its panels holds and how a tile multiplies by some lines.
 struct Bf16Weights {

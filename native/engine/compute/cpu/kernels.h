@@ -7,14 +7,12 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "compute/attention_spans.h"
+
 namespace npr::compute {
 
 using bf16 = uint16_t;
 
-// Keys of an attention chunk: a chunk is what one softmax update takes, a span what one partial result covers.
-// Both are counted along the visible path.
-constexpr uint32_t chunk_keys = 64;
-constexpr uint32_t span_keys = 512;
 // Slots of one tile of the key cache.
 constexpr uint32_t tile_slots = 16;
 
@@ -39,6 +37,7 @@ struct LinearTask {
 // cache lines.
 struct LinearKernels {
   uint32_t depth;
+  uint32_t block_rows;  // most of a task: their operands stay in L2 while its panels pass by
   size_t (*operand_row_bytes)(uint32_t k);
   void (*operands)(const bf16* x, uint32_t k, void* out);  // one row; null: rows of bf16 as they are
   void (*multiply)(const LinearTask&);
@@ -133,6 +132,7 @@ struct Kernels {
 };
 
 // Null where this build has no such instructions. Whether the machine has them is the caller's to check.
+const Kernels* amx_kernels();
 const Kernels* avx512_kernels();
 const Kernels* avx2_kernels();
 const Kernels* plain_kernels();

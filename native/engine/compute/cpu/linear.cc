@@ -5,9 +5,8 @@
 namespace npr::compute {
 namespace {
 
-// Rows of one task: a block of their operands stays in L2 while the task's panels pass by.
-constexpr uint32_t block_rows = 126;
 constexpr uint32_t most_task_panels = 8;
+constexpr uint32_t most_block_rows = 512;
 constexpr uint32_t tasks_a_thread = 8;  // so that all threads end at about the same time
 // Work (products, or elements to convert) under which waking the threads costs more than it brings.
 constexpr size_t least_products = size_t{1} << 18;
@@ -24,7 +23,7 @@ uint32_t task_panels(uint32_t panels, uint32_t threads) {
 
 Linear::Linear(ThreadPool& threads) : threads_(threads) {
   for (uint32_t t = 0; t < threads.size(); ++t) {
-    sums_.emplace_back(size_t{most_task_panels} * block_rows * panel_columns * sizeof(float), "working memory");
+    sums_.emplace_back(size_t{most_task_panels} * most_block_rows * panel_columns * sizeof(float), "working memory");
   }
 }
 
@@ -56,7 +55,7 @@ void Linear::run(const bf16* x, uint32_t rows, const PackedMatrix& w, float* out
 void Linear::multiply(const std::byte* x, uint32_t rows, const Panels& w, float* out, bool add) {
   const size_t row_bytes = w.kernels.operand_row_bytes(w.k);
   const uint32_t panels = divide_up(w.n, panel_columns), width = task_panels(panels, threads_.size());
-  const uint32_t columns = divide_up(panels, width), blocks = divide_up(rows, block_rows);
+  const uint32_t columns = divide_up(panels, width), blocks = divide_up(rows, w.kernels.block_rows);
   // Tasks of one block of rows are neighbours, so that the block stays cached.
   const uint32_t tasks = columns * blocks;
   const auto work = [&](uint32_t task, uint32_t following, uint32_t thread) {

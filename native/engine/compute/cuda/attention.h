@@ -1,12 +1,13 @@
 // Attention over the device's KV pool.
 //
-// Bits: keys are taken in chunks of 64 counted along the visible path, folded in order within spans of 512, spans merged
-// in order, in one arithmetic whatever the batch: how many rows share a launch, which rows share keys, and whether spans
-// are merged in registers or from memory changes nothing.
+// Bits: keys are taken in chunks of 64 counted along the visible path, folded in order within spans of 512, spans
+// merged in order, in one arithmetic whatever the batch: how many rows share a launch, which rows share keys, and
+// whether spans are merged in registers or from memory changes nothing.
 #pragma once
 #include <cuda_runtime_api.h>
 
 #include <cstdint>
+#include <memory>
 #include <span>
 
 #include "compute/backend.h"
@@ -30,7 +31,7 @@ class CudaAttention {
 
  private:
   struct State;
-  State* state_;
+  std::unique_ptr<State> state_;
 };
 
 }  // namespace npr::compute

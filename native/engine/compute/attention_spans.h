@@ -1,0 +1,12 @@
+// In which pieces attention takes keys, on every device. Plain data only: see cpu/kernels.h.
+#pragma once
+#include <cstdint>
+
+namespace npr::compute {
+
+// Keys of an attention chunk: a chunk is what one softmax update takes, a span what one partial result covers.
+// Both are counted along the visible path.
+constexpr uint32_t chunk_keys = 64;
+constexpr uint32_t span_keys = 512;
+
+}  // namespace npr::compute

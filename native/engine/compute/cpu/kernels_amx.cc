@@ -1,0 +1,26 @@
+#include "compute/cpu/kernels.h"
+
+#if defined(__AMX_BF16__) && defined(__AVX512BF16__)
+#include "compute/cpu/simd_avx512.h"
+// the kernels below are written over what the line above defines
+#include "compute/cpu/kernels_table.h"
+// linear layers alone differ
+#include "compute/cpu/kernel_amx.h"
+
+namespace npr::compute {
+namespace {
+constexpr Kernels with_tiles() {
+  Kernels out = table;
+  out.name = "amx_bf16";
+  out.bf16_linear.multiply = amx_linear;
+  out.bf16_linear.block_rows = 512;
+  return out;
+}
+constexpr Kernels amx_table = with_tiles();
+}  // namespace
+}  // namespace npr::compute
+
+const npr::compute::Kernels* npr::compute::amx_kernels() { return &npr::compute::amx_table; }
+#else
+const npr::compute::Kernels* npr::compute::amx_kernels() { return nullptr; }
+#endif

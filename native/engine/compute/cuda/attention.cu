@@ -1,0 +1,208 @@
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "compute/cuda/attention.h"
+#include "compute/cuda/attention_kernel.cuh"
+#include "compute/cuda/attention_merge.cuh"
+#include "compute/cuda/attention_plan.h"
+#include "compute/cuda/cuda_check.h"
+#include "compute/cuda/cuda_memory.h"
+#include "compute/cuda/staging.h"
+#include "error.h"
+
+namespace npr::compute {
+namespace {
+
+constexpr size_t most_partial_bytes = size_t{256} << 20;  // before items get longer instead
+constexpr uint32_t expand_slots = 1024;                   // of a block
+
+// An item is a block's, with each KV head. Blocks take items there and back again, long ones first.
+template <int D>
+__global__ void __launch_bounds__(attention_threads, D == 256 ? 1 : 2) attend(AttentionArguments a) {
+  extern __shared__ __align__(128) uint8_t memory[];
+  const AttentionItem* items = a.plan->array<AttentionItem>(a.plan->items_at);
+  const uint32_t tasks = a.plan->items * a.kv_heads;
+  for (uint32_t round = 0; round * gridDim.x < tasks; ++round) {
+    const uint32_t task = round * gridDim.x + (round % 2 ? gridDim.x - 1 - blockIdx.x : blockIdx.x);
+    if (task >= tasks) continue;
+    const AttentionItem item = items[task / a.kv_heads];
+    const uint32_t head = task % a.kv_heads, vectors = item.rows * a.group;
+    if (vectors <= NarrowShape<D>::vectors) {
+      AttentionItemRun<NarrowShape<D>>{a, item, head, memory}.run();
+    } else if (vectors <= MiddleShape<D>::vectors) {
+      AttentionItemRun<MiddleShape<D>>{a, item, head, memory}.run();
+    } else {
+      AttentionItemRun<WideShape<D>>{a, item, head, memory}.run();
+    }
+  }
+}
+
+template <int D>
+__global__ void __launch_bounds__(attention_threads) merge_all(AttentionArguments a) {
+  const uint32_t vectors = a.plan->merges * a.kv_heads * a.group, warps = gridDim.x * (attention_threads / 32);
+  for (uint32_t v = (blockIdx.x * attention_threads + threadIdx.x) / 32; v < vectors; v += warps) {
+    merge_partials<D>(a, v);
+  }
+}
+
+// Writes out the slots of path blockIdx.x, its keys [blockIdx.y * expand_slots, + expand_slots).
+__global__ void expand(const AttentionHeader* plan, Slot* slots) {
+  const AttentionPath path = plan->array<AttentionPath>(plan->paths_at)[blockIdx.x];
+  const AttentionRun* runs = plan->array<AttentionRun>(plan->runs_at) + path.first_run;
+  const uint32_t end = min(path.length, (blockIdx.y + 1) * expand_slots);
+  for (uint32_t key = blockIdx.y * expand_slots + threadIdx.x; key < end; key += blockDim.x) {
+    uint32_t low = 0, high = path.runs;  // the last run that starts at or before the key is in [low, high)
+    while (high - low > 1) {
+      const uint32_t middle = (low + high) / 2;
+      (runs[middle].start <= key ? low : high) = middle;
+    }
+    slots[path.slots + key] = runs[low].slot + (key - runs[low].start);
+  }
+}
+
+struct Kernels {
+  void (*attend)(AttentionArguments);
+  void (*merge)(AttentionArguments);
+  uint32_t D, most_vectors, narrow_vectors, memory;
+};
+
+template <int D>
+Kernels kernels() {
+  return {attend<D>,
+          merge_all<D>,
+          D,
+          WideShape<D>::vectors,
+          MiddleShape<D>::vectors,
+          std::max({NarrowShape<D>::bytes, MiddleShape<D>::bytes, WideShape<D>::bytes})};
+}
+
+Kernels kernels_for(uint32_t head_dim) {
+  if (head_dim <= 64) return kernels<64>();
+  return head_dim <= 128 ? kernels<128>() : kernels<256>();
+}
+
+}  // namespace
+
+struct CudaAttention::State {
+  cudaStream_t stream;
+  const CudaKvPool& pool;
+  const uint32_t q_heads;
+  const Kernels kernels;
+  uint32_t blocks = 0;  // that run at once
+  CudaAttentionPlan plan;
+  Staging staging;
+  DeviceArray device_plan, slots, partial_outs, partial_sums, totals;
+  uint64_t generation = 0;  // counts moves of these arrays
+
+  State(cudaStream_t stream, const CudaKvPool& pool, uint32_t q_heads)
+      : stream(stream), pool(pool), q_heads(q_heads), kernels(kernels_for(pool.shape().head_dim)), staging(stream) {}
+
+  uint32_t group() const { return q_heads / pool.shape().kv_heads; }
+
+  void reserve(DeviceArray& array, size_t bytes, const char* what) {
+    if (bytes <= array.bytes()) return;
+    array = DeviceArray();
+    array = DeviceArray(bytes + bytes / 2, what);
+    ++generation;
+  }
+};
+
+CudaAttention::CudaAttention(cudaStream_t stream, const CudaKvPool& pool, uint32_t q_heads) {
+  const KvShape& shape = pool.shape();
+  ensure(shape.head_dim % 16 == 0 && shape.head_dim <= 256 && q_heads % shape.kv_heads == 0,
+         "heads have a multiple of 16 dimensions, 256 at most, and KV heads divide query heads");
+  State& s = *(state_ = std::make_unique<State>(stream, pool, q_heads));
+  ensure(s.group() <= s.kernels.most_vectors, "query heads of a KV head fit one block");
+  const Kernels& kernels = s.kernels;
+  NPR_CUDA(cudaFuncSetAttribute(kernels.attend, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                static_cast<int>(kernels.memory)));
+  int device = 0, processors = 0, resident = 0;
+  NPR_CUDA(cudaGetDevice(&device));
+  NPR_CUDA(cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device));
+  NPR_CUDA(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&resident, kernels.attend, attention_threads, kernels.memory));
+  ensure(resident > 0, "a multiprocessor holds a block of attention");
+  s.blocks = static_cast<uint32_t>(processors * resident);
+  s.totals = DeviceArray(size_t{s.blocks} * attention_total_pieces * attention_threads * sizeof(float4), "attention");
+}
+
+CudaAttention::~CudaAttention() = default;
+
+void CudaAttention::begin(std::span<const Sequence> sequences) {
+  State& s = *state_;
+  const size_t vector_bytes = s.kernels.D * sizeof(float), row_bytes = s.q_heads * (vector_bytes + sizeof(SpanSum));
+  s.plan.make(sequences, {.item_rows = s.kernels.most_vectors / s.group(),
+                          .narrow_rows = s.kernels.narrow_vectors / s.group(),
+                          .kv_heads = s.pool.shape().kv_heads,
+                          .blocks = s.blocks,
+                          .partials = static_cast<uint32_t>(most_partial_bytes / row_bytes)});
+  const CudaAttentionPlan& plan = s.plan;
+  size_t bytes = sizeof(AttentionHeader);
+  const auto place = [&](const auto& array) {
+    const size_t at = bytes;
+    bytes += array.size() * sizeof(array[0]);
+    return static_cast<uint32_t>(at);
+  };
+  const AttentionHeader header{.items = static_cast<uint32_t>(plan.items().size()),
+                               .merges = static_cast<uint32_t>(plan.merges().size()),
+                               .rows_at = place(plan.rows()),
+                               .items_at = place(plan.items()),
+                               .merges_at = place(plan.merges()),
+                               .ids_at = place(plan.partial_ids()),
+                               .paths_at = place(plan.paths()),
+                               .runs_at = place(plan.runs())};
+  s.reserve(s.device_plan, bytes, "attention");
+  s.reserve(s.slots, plan.slots() * sizeof(Slot), "attention");
+  s.reserve(s.partial_outs, plan.partials() * size_t{s.q_heads} * vector_bytes, "attention");
+  s.reserve(s.partial_sums, plan.partials() * size_t{s.q_heads} * sizeof(SpanSum), "attention");
+
+  std::byte* const room = s.staging.room(bytes);
+  const auto put = [&](uint32_t at, const auto& array) {
+    if (!array.empty()) std::memcpy(room + at, array.data(), array.size() * sizeof(array[0]));
+  };
+  std::memcpy(room, &header, sizeof header);
+  put(header.rows_at, plan.rows());
+  put(header.items_at, plan.items());
+  put(header.merges_at, plan.merges());
+  put(header.ids_at, plan.partial_ids());
+  put(header.paths_at, plan.paths());
+  put(header.runs_at, plan.runs());
+  s.staging.send(s.device_plan.as<void>(), bytes);
+
+  uint32_t longest = 0;
+  for (const AttentionPath& path : plan.paths()) longest = std::max(longest, path.length);
+  if (longest == 0) return;
+  const dim3 grid(static_cast<uint32_t>(plan.paths().size()), (longest + expand_slots - 1) / expand_slots);
+  expand<<<grid, 256, 0, s.stream>>>(s.device_plan.as<AttentionHeader>(), s.slots.as<Slot>());
+  NPR_LAUNCHED(expand);
+}
+
+uint64_t CudaAttention::signature() const { return 2 * state_->generation + !state_->plan.merges().empty(); }
+
+void CudaAttention::run(uint32_t layer, const bf16* q, bf16* out, float* log_sums) {
+  const State& s = *state_;
+  const KvShape& shape = s.pool.shape();
+  const AttentionArguments arguments{
+      .plan = s.device_plan.as<AttentionHeader>(),
+      .slots = s.slots.as<Slot>(),
+      .keys = s.pool.keys(layer),
+      .values = s.pool.values(layer),
+      .q = q,
+      .out = out,
+      .log_sums = log_sums,
+      .partial_outs = s.partial_outs.as<float>(),
+      .partial_sums = s.partial_sums.as<SpanSum>(),
+      .totals = s.totals.as<float4>(),
+      .pool_slots = s.pool.slots(),
+      .kv_heads = shape.kv_heads,
+      .group = s.group(),
+      .head_dim = shape.head_dim,
+      .scale = static_cast<float>(1.4426950408889634 / std::sqrt(static_cast<double>(shape.head_dim)))};
+  s.kernels.attend<<<s.blocks, attention_threads, s.kernels.memory, s.stream>>>(arguments);
+  NPR_LAUNCHED(attend);
+  if (s.plan.merges().empty()) return;
+  s.kernels.merge<<<s.blocks, attention_threads, 0, s.stream>>>(arguments);
+  NPR_LAUNCHED(merge_all);
+}
+
+}  // namespace npr::compute
