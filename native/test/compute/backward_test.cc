@@ -251,10 +251,10 @@ double attention_loss(const AttentionCase& c, const std::vector<std::vector<uint
 
 // Every gradient of small trees; of larger ones those along random directions.
 TEST(attention) {
-  const std::vector<AttentionCase> cases{{2, 1, 16, tree(3, {2, 1}, 2, 3)},
-                                         {3, 3, 16, tree(5, {}, 0, 0)},
-                                         {6, 2, 48, tree(70, {30, 129, 1}, 20, 65)},
-                                         {16, 2, 32, tree(150, {9, 40}, 3, 0)}};
+  const std::vector<AttentionCase> cases{
+      {2, 1, 16, tree(3, {2, 1}, 2, 3)},          {3, 3, 16, tree(5, {}, 0, 0)},
+      {6, 2, 48, tree(70, {30, 129, 1}, 20, 65)}, {16, 2, 32, tree(150, {9, 40}, 3, 0)},
+      {2, 1, 128, tree(64, {128, 64}, 30, 0)},    {1, 1, 160, tree(70, {30}, 5, 0)}};
   for (const AttentionCase& c : cases) {
     const uint32_t d = c.head_dim, heads = c.q_heads + 2 * c.kv_heads;
     std::vector<Slot> slots;

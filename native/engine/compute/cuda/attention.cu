@@ -103,7 +103,7 @@ struct CudaAttention::State {
   void reserve(DeviceArray& array, size_t bytes, const char* what) {
     if (bytes <= array.bytes()) return;
     array = DeviceArray();
-    array = DeviceArray(bytes + bytes / 2, what);
+    array = DeviceArray(std::max(bytes + bytes / 2, size_t{1} << 20), what);  // seldom: each time graphs are made anew
     ++generation;
   }
 };
@@ -117,6 +117,8 @@ CudaAttention::CudaAttention(cudaStream_t stream, const CudaKvPool& pool, uint32
   const Kernels& kernels = s.kernels;
   NPR_CUDA(cudaFuncSetAttribute(kernels.attend, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                 static_cast<int>(kernels.memory)));
+  NPR_CUDA(cudaFuncSetAttribute(kernels.attend, cudaFuncAttributePreferredSharedMemoryCarveout,
+                                cudaSharedmemCarveoutMaxShared));
   int device = 0, processors = 0, resident = 0;
   NPR_CUDA(cudaGetDevice(&device));
   NPR_CUDA(cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device));

@@ -9,14 +9,12 @@
 
 #include "compute/cpu/thread_pool.h"
 #include "compute/cuda/attention.h"
-#if __has_include("compute/cuda/attention_backward.h")
 #include "compute/cuda/cuda_backward.h"
-#define NPR_TRAINS 1
-#endif
 #include "compute/cuda/cuda_batch.h"
 #include "compute/cuda/cuda_check.h"
 #include "compute/cuda/cuda_matrix.h"
 #include "compute/cuda/cuda_memory.h"
+#include "compute/cuda/cuda_policies.h"
 #include "compute/cuda/cuda_stream.h"
 #include "compute/cuda/graph_cache.h"
 #include "compute/cuda/kv_pool.h"
@@ -51,6 +49,7 @@ class CudaBackend : public Backend {
         staging_(stream_),
         writer_(stream_, threads_),
         linear_(stream_),
+        policies_(stream_),
         graphs_(stream_) {
     NPR_CUDA(cudaGetDeviceProperties(&device_, 0));
   }
@@ -131,17 +130,12 @@ class CudaBackend : public Backend {
   void parallel(uint32_t count, const std::function<void(uint32_t)>& task) override {
     threads_.run(count, [&](uint32_t index, uint32_t) { task(index); });
   }
-#ifdef NPR_TRAINS
+  Policies* policies() override { return &policies_; }
   Backward& backward() override {
     ensure(attention_.has_value(), "the KV pool is set up before training");
     if (!backward_) backward_.emplace(stream_, linear_, pool_, q_heads_, batch_);
     return *backward_;
   }
-#else
-  Backward& backward() override {
-    throw Error(ErrorCode::invalid_request, "a model on a GPU can't be trained by this build");
-  }
-#endif
 
  private:
   // Numbers of the host, in indices_ once the stream is there.
@@ -169,13 +163,12 @@ class CudaBackend : public Backend {
   DeviceArray inv_freq_;  // [head_dim / 2]
   std::optional<CudaAttention> attention_;
 
+  CudaPolicies policies_;
   CudaBatch batch_;
   DeviceArray placement_;  // of the batch: positions, then slots [2, rows]
   DeviceArray cos_, sin_;  // [rows, head_dim / 2]
   GraphCache graphs_;
-#ifdef NPR_TRAINS
   std::optional<CudaBackward> backward_;  // once asked for
-#endif
 };
 
 void CudaBackend::allocate_kv(const KvShape& shape, uint32_t slots, uint32_t q_heads, const Rope& rope) {
@@ -190,9 +183,7 @@ void CudaBackend::allocate_kv(const KvShape& shape, uint32_t slots, uint32_t q_h
   ensure(rope.inv_freq.size() == shape.head_dim / 2, "a rotary frequency for every pair of a head");
   NPR_CUDA(cudaStreamSynchronize(stream_));
   graphs_.clear();
-#ifdef NPR_TRAINS
   backward_.reset();
-#endif
   attention_.reset();
   pool_ = CudaKvPool();  // the old one's memory may be what the new one needs
   pool_ = CudaKvPool(shape, slots);
