@@ -150,10 +150,11 @@ part_peers() {
 }
 
 part_pack() {
-  local name
+  local name path status=0
   for name in $(tests_of "${tested[@]}") engine_bench training_bench cuda_linear_bench cuda_attention_bench; do
-    name=$(program "$name") && strip -o "$out/${name##*/}" "$name" || return
+    path=$(program "$name") && strip -o "$out/$name" "$path" || status=1
   done
+  return "$status"
 }
 
 card=name,driver_version,compute_cap,memory.total,power.limit,clocks.max.sm,clocks.max.mem

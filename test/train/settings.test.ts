@@ -63,6 +63,10 @@ it("takes the paper's values where a stage has none", () => {
   });
 });
 
+it('keeps the KV cache small where no size is given: training needs the rest', () => {
+  expect(read(least).engine.kv_memory).toBe(4 * 2 ** 30);
+});
+
 it('names paths relative to its file, and reads sizes', () => {
   const settings = read({
     ...least,

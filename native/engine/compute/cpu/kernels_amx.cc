@@ -4,8 +4,11 @@
 #include "compute/cpu/simd_avx512.h"
 // the kernels below are written over what the line above defines
 #include "compute/cpu/kernels_table.h"
-// linear layers alone differ
+// what tiles do better
+#include "compute/cpu/tile_amx.h"
+// tiles first: the others are built on them
 #include "compute/cpu/kernel_amx.h"
+#include "compute/cpu/kernel_attention_amx.h"
 
 namespace npr::compute {
 namespace {
@@ -14,6 +17,7 @@ constexpr Kernels with_tiles() {
   out.name = "amx_bf16";
   out.bf16_linear.multiply = amx_linear;
   out.bf16_linear.block_rows = 512;
+  out.attend = amx_attend;
   return out;
 }
 constexpr Kernels amx_table = with_tiles();

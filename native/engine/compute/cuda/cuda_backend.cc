@@ -33,11 +33,12 @@ constexpr uint32_t most_graph_rows = 256;
 uint32_t thread_count(uint32_t asked) { return asked ? asked : std::max(1u, std::thread::hardware_concurrency()); }
 
 // Grown by at least half, so that batches of slowly growing size seldom do. True where it has a new place.
-bool reserve(DeviceArray& array, size_t bytes, const char* what) {
+template <class Array>
+bool reserve(Array& array, size_t bytes, const char* what) {
   if (array.bytes() >= bytes) return false;
   const size_t grown = std::max({bytes, array.bytes() + array.bytes() / 2, size_t{1} << 16});
-  array = DeviceArray();
-  array = DeviceArray(grown, what);
+  array = Array();
+  array = Array(grown, what);
   return true;
 }
 
@@ -230,10 +231,7 @@ void CudaBackend::embed(std::span<const int32_t> tokens, const Matrix& table, fl
 
 std::span<const float> CudaBackend::host(const float* device, size_t count) {
   const size_t bytes = count * sizeof(float);
-  if (host_.bytes() < bytes) {
-    host_ = PinnedArray();
-    host_ = PinnedArray(bytes, "copies from the GPU");
-  }
+  reserve(host_, bytes, "copies from the GPU");
   NPR_CUDA(cudaMemcpyAsync(host_.as<void>(), device, bytes, cudaMemcpyDeviceToHost, stream_));
   NPR_CUDA(cudaStreamSynchronize(stream_));
   return {host_.as<float>(), count};

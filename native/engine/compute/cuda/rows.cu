@@ -1,6 +1,8 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
+#include <algorithm>
+
 #include "compute/cuda/cuda_check.h"
 #include "compute/cuda/row_math.cuh"
 #include "compute/cuda/rows.h"
@@ -32,22 +34,23 @@ __global__ void embed_kernel(const int32_t* tokens, const __nv_bfloat162* table,
   for (uint32_t i = threadIdx.x; i < k / 2; i += block_threads) to[i] = __bfloat1622float2(from[i]);
 }
 
-// One block a row; `whole`: rows are whole quads. Either way a thread sums the same elements in the same order.
+// One block a row, a thread a quad where there are enough; `whole`: rows are whole quads. Either way a thread sums the
+// same elements in the same order.
 template <bool whole>
-__global__ void __launch_bounds__(block_threads)
+__global__ void __launch_bounds__(1024)
     rms_norm_kernel(const float* x, const float* weight, uint32_t n, float eps, __nv_bfloat16* out) {
   x += size_t{blockIdx.x} * n;
   out += size_t{blockIdx.x} * n;
   float squares = 0;
-  for (uint32_t i = 4 * threadIdx.x; i < n; i += 4 * block_threads) {
+  for (uint32_t i = 4 * threadIdx.x; i < n; i += 4 * blockDim.x) {
     const float4 v = load_quad<whole>(x, i, n);
     squares = __fmaf_rn(v.x, v.x, squares);
     squares = __fmaf_rn(v.y, v.y, squares);
     squares = __fmaf_rn(v.z, v.z, squares);
     squares = __fmaf_rn(v.w, v.w, squares);
   }
-  const float scale = 1.0f / sqrtf(block_sum<block_threads>(squares) / static_cast<float>(n) + eps);
-  for (uint32_t i = 4 * threadIdx.x; i < n; i += 4 * block_threads) {
+  const float scale = 1.0f / sqrtf(block_sum(squares) / static_cast<float>(n) + eps);
+  for (uint32_t i = 4 * threadIdx.x; i < n; i += 4 * blockDim.x) {
     const float4 v = load_quad<whole>(x, i, n), w = load_quad<whole>(weight, i, n);
     const float4 y{v.x * scale * w.x, v.y * scale * w.y, v.z * scale * w.z, v.w * scale * w.w};
     store_quad<whole>(out, i, n, y);
@@ -172,7 +175,8 @@ void rms_norm(cudaStream_t stream, const float* x, const float* weight, uint32_t
               bf16* out) {
   if (rows == 0) return;
   const auto kernel = n % 4 == 0 ? rms_norm_kernel<true> : rms_norm_kernel<false>;
-  kernel<<<rows, block_threads, 0, stream>>>(x, weight, n, eps, reinterpret_cast<__nv_bfloat16*>(out));
+  const uint32_t warps = std::min((n + 127) / 128, 32u);
+  kernel<<<rows, 32 * warps, 0, stream>>>(x, weight, n, eps, reinterpret_cast<__nv_bfloat16*>(out));
   NPR_LAUNCHED(rms_norm_kernel);
 }
 
@@ -192,7 +196,7 @@ void rotate_and_store(cudaStream_t stream, const float* qkv, uint32_t rows, uint
 void swiglu(cudaStream_t stream, const float* gate_up, uint32_t rows, uint32_t n, bf16* out) {
   if (rows == 0) return;
   const auto kernel = n % 4 == 0 ? swiglu_kernel<true> : swiglu_kernel<false>;
-  const dim3 grid(blocks_for((n + 3) / 4), rows < 65535 ? rows : 65535);
+  const dim3 grid(blocks_for((n + 3) / 4), std::min(rows, 65535u));
   kernel<<<grid, block_threads, 0, stream>>>(gate_up, rows, n, reinterpret_cast<__nv_bfloat16*>(out));
   NPR_LAUNCHED(swiglu_kernel);
 }

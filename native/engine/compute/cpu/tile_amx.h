@@ -1,0 +1,160 @@
+// AMX's tiles, which hold sixteen rows of 64 bytes: what linear layers and attention build on. Included by
+// kernels_amx.cc alone, after kernel_linear.h.
+//
+// Bits: a step adds to an element of a product the sum of its own row's and column's sixteen pairs; which other rows
+// and columns are in the tiles does not enter, nor do pairs of zeros. Subnormal operands and sums count as zero.
+#pragma once
+
+namespace npr::compute {
+namespace {
+
+constexpr uint32_t tile_height = 16;
+constexpr uint32_t step_lines = 16;  // of a right operand, in one tile: 32 elements of k
+constexpr size_t step_bytes = step_lines * line_bytes;
+
+// The intrinsics are assembly that does not say which memory it reads.
+inline void settle_memory() { asm volatile("" ::: "memory"); }
+
+// Lines into L1.
+inline void fetch_lines(const void* first, uint32_t count) {
+  for (uint32_t i = 0; i < count; ++i) __builtin_prefetch(static_cast<const std::byte*>(first) + i * line_bytes, 0, 3);
+}
+
+// Tiles 0 to 3 are sums, 4 and 5 rows of x, 6 and 7 right operands. Loading a shape takes as long as five steps.
+class Shape {
+ public:
+  ~Shape() { _tile_release(); }  // tiles in use make a thread's switches dearer
+
+  // A tile of sums and rows, or two in turns.
+  void require(uint32_t rows) {
+    if (rows == rows_) return;
+    rows_ = rows;
+    struct alignas(64) {
+      uint8_t palette = 1, start_row = 0, reserved[14] = {};
+      uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+      uint8_t rows[16] = {};
+    } shape;
+    const bool two = rows > tile_height;
+    for (uint32_t i = 0; i < 6; ++i) {
+      shape.rows[i] = static_cast<uint8_t>(!two ? rows : i % 2 == 0 ? tile_height : rows - tile_height);
+    }
+    shape.rows[6] = shape.rows[7] = step_lines;
+    settle_memory();
+    _tile_loadconfig(&shape);
+  }
+
+ private:
+  uint32_t rows_ = 0;
+};
+
+// What V tiles of sums have as their right operands: lines of sixteen pairs each, at `line[v]` and onwards.
+template <int V>
+struct RightLines {
+  const std::byte* line[V];
+};
+
+// Sum (tile of rows a, right operand v) is tile a + A v.
+template <int A, int V>
+inline void multiply_step(const std::byte* x, size_t x_bytes, const RightLines<V>& right, size_t offset) {
+  _tile_loadd(4, x, x_bytes);
+  if constexpr (A == 2) _tile_loadd(5, x + tile_height * x_bytes, x_bytes);
+  _tile_loadd(6, right.line[0] + offset, line_bytes);
+  _tile_dpbf16ps(0, 4, 6);
+  if constexpr (A == 2) _tile_dpbf16ps(1, 5, 6);
+  if constexpr (V > 1) {
+    _tile_loadd(7, right.line[1] + offset, line_bytes);
+    if constexpr (A == 2) {
+      _tile_dpbf16ps(2, 4, 7);
+      _tile_dpbf16ps(3, 5, 7);
+    } else {
+      _tile_dpbf16ps(1, 4, 7);
+    }
+  }
+  if constexpr (V > 2) {
+    _tile_loadd(6, right.line[2] + offset, line_bytes);
+    _tile_dpbf16ps(2, 4, 6);
+  }
+  if constexpr (V > 3) {
+    _tile_loadd(7, right.line[3] + offset, line_bytes);
+    _tile_dpbf16ps(3, 4, 7);
+  }
+}
+
+// The last elements of k, fewer than a step: both sides padded with zeros.
+template <int A, int V>
+inline void multiply_rest(const std::byte* x, size_t x_bytes, uint32_t rows, const RightLines<V>& right, size_t offset,
+                          uint32_t lines) {
+  alignas(64) std::byte left[A * tile_height][64] = {}, padded[V * step_bytes] = {};
+  for (uint32_t r = 0; r < rows; ++r) __builtin_memcpy(left[r], x + r * x_bytes, lines * 2 * sizeof(bf16));
+  RightLines<V> panels;
+  for (int v = 0; v < V; ++v) {
+    panels.line[v] = padded + v * step_bytes;
+    __builtin_memcpy(padded + v * step_bytes, right.line[v] + offset, lines * line_bytes);
+  }
+  settle_memory();
+  multiply_step<A, V>(left[0], 64, panels, 0);
+}
+
+// Onto the sums: x [rows][2 lines], its rows x_bytes apart, times `lines` lines. ahead(i): at step i.
+template <int A, int V, class Ahead>
+inline void multiply_lines(const void* x, size_t x_bytes, uint32_t rows, const RightLines<V>& right, uint32_t lines,
+                           const Ahead& ahead) {
+  const auto* left = static_cast<const std::byte*>(x);
+  const uint32_t steps = lines / step_lines;
+  for (uint32_t i = 0; i < steps; ++i) {
+    ahead(i);
+    multiply_step<A, V>(left + 64 * i, x_bytes, right, i * step_bytes);
+  }
+  if (const uint32_t rest = lines % step_lines) {
+    multiply_rest<A, V>(left + 64 * steps, x_bytes, rows, right, steps * step_bytes, rest);
+  }
+}
+
+inline void zero_sums() {
+  _tile_zero(0);
+  _tile_zero(1);
+  _tile_zero(2);
+  _tile_zero(3);
+}
+template <int A, int V>
+inline void load_sums(const float* c, size_t row_bytes) {
+  const auto* at = reinterpret_cast<const std::byte*>(c);
+  const size_t below = tile_height * row_bytes;
+  _tile_loadd(0, at, row_bytes);
+  if constexpr (A * V > 1) _tile_loadd(1, at + (A == 2 ? below : 64), row_bytes);
+  if constexpr (A * V > 2) _tile_loadd(2, at + (A == 2 ? 64 : 128), row_bytes);
+  if constexpr (A * V > 3) _tile_loadd(3, at + (A == 2 ? below + 64 : 192), row_bytes);
+}
+template <int A, int V>
+inline void store_sums(float* c, size_t row_bytes) {
+  auto* at = reinterpret_cast<std::byte*>(c);
+  const size_t below = tile_height * row_bytes;
+  _tile_stored(0, at, row_bytes);
+  if constexpr (A * V > 1) _tile_stored(1, at + (A == 2 ? below : 64), row_bytes);
+  if constexpr (A * V > 2) _tile_stored(2, at + (A == 2 ? 64 : 128), row_bytes);
+  if constexpr (A * V > 3) _tile_stored(3, at + (A == 2 ? below + 64 : 192), row_bytes);
+}
+
+// Cuts `columns` (of sixteen each) into as many as go with `rows`, one or two tiles of them: f(A, V, first column).
+template <class F>
+inline void each_sums(uint32_t rows, uint32_t columns, const F& f) {
+  if (rows > tile_height) {
+    for (uint32_t c = 0; c < columns; c += 2) {
+      with_constant<2>(static_cast<int>(columns - c < 2 ? columns - c : 2), [&](auto v) { f(Constant<2>(), v, c); });
+    }
+  } else {
+    for (uint32_t c = 0; c < columns; c += 4) {
+      with_constant<4>(static_cast<int>(columns - c < 4 ? columns - c : 4), [&](auto v) { f(Constant<1>(), v, c); });
+    }
+  }
+}
+// Cuts rows into twos of tiles: f(first, rows of it).
+template <class F>
+inline void each_two_tiles(uint32_t rows, const F& f) {
+  for (uint32_t first = 0; first < rows; first += 2 * tile_height) {
+    f(first, rows - first < 2 * tile_height ? rows - first : 2 * tile_height);
+  }
+}
+
+}  // namespace
+}  // namespace npr::compute
