@@ -30,9 +30,9 @@ struct TileAt {
   }
 };
 
-// Parts of K are added up in registers, which Tokens = 128 has the registers for; else there is one part.
+// Parts of K are added up in registers, which up to 192 tokens there are enough of; else there is one part.
 template <class Shape>
-constexpr bool adds_parts = Shape::Tokens <= 128;
+constexpr bool adds_parts = Shape::Tokens <= 192;
 
 // A whole warpgroup is there for the copies: of 168 registers a thread it keeps 40, the others get 232 each.
 template <class Shape>
@@ -80,27 +80,24 @@ __global__ __launch_bounds__(persistent_threads<Shape>, 1) void gemm_persistent(
     for (uint32_t tile = blockIdx.x / pair; tile < tiles; tile += stride) {
       const TileAt at(problem, tile);
       const uint32_t row0 = at.row_tile * pair_rows + rank * 128, token0 = at.token_tile * Shape::Tokens;
-      const auto put = [&](const float(&sums)[Shape::Tokens / 2]) {
-        if (out.in_fours) {
-          store_fragment(d, out, ring.out(), token0, row0, sums);
-        } else {  // lines that no box can have
-          out.fragment(token0 + lane % 4 * 2, row0 + warp * 16 + lane / 4, sums);
-        }
+      const auto depth = [&](uint32_t part) {
+        return part_begin(problem.k_blocks, problem.parts, part + 1) -
+               part_begin(problem.k_blocks, problem.parts, part);
       };
-      float sum[Shape::Tokens / 2];
+      float total[Shape::Tokens / 2];
+      accumulate<Shape, MnA, MnB, pair>(total, ring, cursor, depth(0));
       if constexpr (adds_parts<Shape>) {
-        float total[Shape::Tokens / 2];
-        for (uint32_t part = 0; part < problem.parts; ++part) {
-          accumulate<Shape, MnA, MnB, pair>(sum, ring, cursor,
-                                            part_begin(problem.k_blocks, problem.parts, part + 1) -
-                                                part_begin(problem.k_blocks, problem.parts, part));
+        for (uint32_t part = 1; part < problem.parts; ++part) {
+          float sum[Shape::Tokens / 2];
+          accumulate<Shape, MnA, MnB, pair>(sum, ring, cursor, depth(part));
 #pragma unroll
-          for (uint32_t i = 0; i < Shape::Tokens / 2; ++i) total[i] = part ? __fadd_rn(total[i], sum[i]) : sum[i];
+          for (uint32_t i = 0; i < Shape::Tokens / 2; ++i) total[i] = __fadd_rn(total[i], sum[i]);
         }
-        put(total);
-      } else {
-        accumulate<Shape, MnA, MnB, pair>(sum, ring, cursor, problem.k_blocks);
-        put(sum);
+      }
+      if (out.in_fours) {
+        store_fragment(d, out, ring.out(), token0, row0, total);
+      } else {  // lines that no box can have
+        out.fragment(token0 + lane % 4 * 2, row0 + warp * 16 + lane / 4, total);
       }
     }
     ptx::store_wait();

@@ -11,33 +11,62 @@ namespace npr::compute {
 
 namespace {
 
+// What a wave of blocks takes on an H200, in microseconds: fitted to every tile's times of the layers of Qwen3-4B,
+// which it meets to about a tenth. `together`: blocks a multiprocessor holds; `full`: of 64 reduction elements when it
+// holds that many, `alone`: when it holds one; `end`: a block's beginning and end; `part`: more of it for each further
+// part.
+struct Pace {
+  uint32_t together;
+  double full, alone, end, part;
+};
+constexpr double memory_tb = 4.0;  // TB/s that weights are read with
+
 struct Kernel {
   const void* function;
   uint32_t groups, tokens, threads, shared_bytes;
+  Pace pace;
 };
 
 template <int Groups, int Tokens, int Stages>
-Kernel split() {
+Kernel split(Pace pace) {
   using Shape = GemmShape<Groups, Tokens, Stages>;
-  return {reinterpret_cast<const void*>(gemm_split<Shape, RowMajorOut>), Groups, Tokens, split_threads<Shape>,
-          Shape::shared_bytes};
+  return {reinterpret_cast<const void*>(gemm_split<Shape, RowMajorOut>),
+          Groups,
+          Tokens,
+          split_threads<Shape>,
+          Shape::shared_bytes,
+          pace};
 }
 
 template <int Tokens, int Stages, bool MnA, bool MnB>
-Kernel persistent() {
+Kernel persistent(Pace pace) {
   using Shape = GemmShape<2, Tokens, Stages, store_bytes>;
-  return {reinterpret_cast<const void*>(gemm_persistent<Shape, MnA, MnB, RowMajorOut>), 2, Tokens,
-          persistent_threads<Shape>, Shape::shared_bytes};
+  return {reinterpret_cast<const void*>(gemm_persistent<Shape, MnA, MnB, RowMajorOut>),
+          2,
+          Tokens,
+          persistent_threads<Shape>,
+          Shape::shared_bytes,
+          pace};
 }
 
 // In the order of GemmTile. Up to 32 tokens three blocks share a multiprocessor, with 144 KB of weights and more on
 // their way; from 64 on, 128 weights a block halve how often tokens are read from L2.
-const Kernel split_kernels[] = {split<1, 8, 8>(),  split<1, 16, 7>(),  split<1, 32, 6>(),
-                                split<2, 64, 4>(), split<2, 128, 3>(), split<2, 256, 4>()};
-const Kernel whole_kernel = persistent<256, 4, false, false>();
-const Kernel parts_kernel = persistent<128, 6, false, false>();
-const Kernel input_kernel = persistent<256, 4, true, false>();
-const Kernel weight_kernel = persistent<256, 4, true, true>();
+const Kernel split_kernels[] = {split<1, 8, 8>({}),
+                                split<1, 16, 7>({}),
+                                split<1, 32, 6>({3, 0.46, 0.22, 1.4, 0.2}),
+                                split<2, 64, 4>({2, 0.64, 0.45, 1.5, 1.0}),
+                                split<2, 128, 3>({2, 0.91, 0.64, 2.8, 0.9}),
+                                split<2, 256, 4>({1, 0.90, 0.70, 3.0, 2.0})};
+constexpr Pace pace_128{1, 0.38, 0.38, 3.0, 0.3}, pace_192{1, 0.52, 0.52, 3.5, 0.3}, pace_256{1, 0.65, 0.65, 4.0, 0.0};
+const Kernel persistent_128 = persistent<128, 6, false, false>(pace_128);
+const Kernel persistent_192 = persistent<192, 4, false, false>(pace_192);
+const Kernel persistent_256 = persistent<256, 4, false, false>(pace_256);
+const Kernel input_kernel = persistent<256, 4, true, false>(pace_256);
+const Kernel weight_kernel = persistent<256, 4, true, true>(pace_256);
+
+const Kernel& persistent_kernel(GemmTile tile, uint32_t parts) {
+  return tile == GemmTile::persistent128 ? persistent_128 : parts == 1 ? persistent_256 : persistent_192;
+}
 
 constexpr uint32_t ceil_div(uint32_t a, uint32_t b) { return (a + b - 1) / b; }
 
@@ -89,7 +118,8 @@ void launch_persistent(const Kernel& kernel, CUtensorMap a, CUtensorMap b, uint3
 }  // namespace
 
 const char* name(GemmTile tile) {
-  constexpr const char* names[] = {"split8", "split16", "split32", "split64", "split128", "split256", "persistent"};
+  constexpr const char* names[] = {"split8",   "split16",  "split32",       "split64",
+                                   "split128", "split256", "persistent128", "persistent256"};
   return names[static_cast<int>(tile)];
 }
 
@@ -103,7 +133,8 @@ GemmSm90::GemmSm90(cudaStream_t stream) : stream_(stream) {
                                   static_cast<int>(kernel.shared_bytes)));
   };
   for (const Kernel& kernel : split_kernels) allow(kernel);
-  for (const Kernel* kernel : {&whole_kernel, &parts_kernel, &input_kernel, &weight_kernel}) allow(*kernel);
+  for (const Kernel* kernel : {&persistent_128, &persistent_192, &persistent_256, &input_kernel, &weight_kernel})
+    allow(*kernel);
 }
 
 bool GemmSm90::available() {
@@ -114,7 +145,7 @@ bool GemmSm90::available() {
   if (major != 9 || minor != 0) return false;
   // Code for an older architecture, translated by the driver, would have the kernels without their contents.
   cudaFuncAttributes attributes;
-  NPR_CUDA(cudaFuncGetAttributes(&attributes, whole_kernel.function));
+  NPR_CUDA(cudaFuncGetAttributes(&attributes, persistent_256.function));
   return attributes.ptxVersion >= 90;
 }
 
@@ -122,25 +153,29 @@ bool GemmSm90::readable(const bf16* data, uint64_t stride) {
   return reinterpret_cast<uintptr_t>(data) % 16 == 0 && stride % 8 == 0;
 }
 
-// The least time, taken as that of the operands' way from L2 (a multiprocessor gets about 37 bytes a clock, so tiles of
-// up to 256 tokens wait for it rather than for the matrix instruction, unless a pair shares): waves of tiles times
-// operand rows a tile reads, times its reduction elements and as much as 256 of them for its beginning and its end.
+// The least time by the measured model of each tile.
 GemmTile GemmSm90::choose(uint32_t rows, uint32_t n, uint32_t k) const {
-  for (int i = 0; i < 4; ++i) {
+  for (int i = 0; i < 2; ++i) {
     if (rows <= split_kernels[i].tokens) return static_cast<GemmTile>(i);
   }
   const uint32_t parts = parts_of(n, k);
-  const auto waves = [&](uint64_t tiles) { return (tiles + multiprocessors_ - 1) / multiprocessors_; };
-  const uint32_t persistent_tokens = parts == 1 ? 256 : 128;
-  GemmTile best = GemmTile::persistent;
-  // Of the pair's tokens half come from the other block; 256 tokens then wait for the matrix instruction, as 288 would
-  // for L2.
-  uint64_t least = waves(uint64_t{ceil_div(n, pair_rows)} * 2 * ceil_div(rows, persistent_tokens)) *
-                   (parts == 1 ? 288 : 192) * (k + 256);
-  for (const GemmTile tile : {GemmTile::split64, GemmTile::split128, GemmTile::split256}) {
-    const uint32_t tokens = split_kernels[static_cast<int>(tile)].tokens;
-    const uint64_t time =
-        waves(uint64_t{ceil_div(n, 128)} * ceil_div(rows, tokens) * parts) * (128 + tokens) * (k / parts + 256);
+  GemmTile best = GemmTile::split32;
+  double least = 1e30;
+  for (int i = static_cast<int>(GemmTile::split32); i < gemm_tiles; ++i) {
+    const auto tile = static_cast<GemmTile>(i);
+    const bool persists = tile >= GemmTile::persistent128;
+    const Kernel& kernel = persists ? persistent_kernel(tile, parts) : split_kernels[i];
+    const Pace& pace = kernel.pace;
+    const uint32_t height = persists ? pair_rows / 2 : kernel.groups * wgmma_m;
+    const uint64_t blocks =
+        uint64_t{ceil_div(n, persists ? pair_rows : height)} * (persists ? 2 : parts) * ceil_div(rows, kernel.tokens);
+    const uint64_t wave = uint64_t{multiprocessors_} * pace.together, whole = blocks / wave, rest = blocks % wave;
+    const double depth = static_cast<double>(ceil_div(k, k_block)) / (persists ? 1 : parts);
+    const double end = pace.end + pace.part * (parts - 1);
+    double time = static_cast<double>(whole) * (end + pace.full * depth);
+    if (rest) time += end + (rest <= multiprocessors_ ? pace.alone : pace.full) * depth;
+    // No tile reads weights faster than memory; among those that wait for it, the model still tells.
+    time = std::max(time, 2e-6 * n * k / memory_tb) + 0.01 * time;
     if (time < least) least = time, best = tile;
   }
   return best;
@@ -149,8 +184,8 @@ GemmTile GemmSm90::choose(uint32_t rows, uint32_t n, uint32_t k) const {
 void GemmSm90::product(GemmTile tile, Bf16View x, Bf16View w, float* out, bool add) const {
   const uint32_t rows = x.rows, n = w.rows, k = w.columns, parts = parts_of(n, k);
   RowMajorOut to = row_major(out, rows, n, add);
-  if (tile == GemmTile::persistent) {
-    const Kernel& kernel = parts == 1 ? whole_kernel : parts_kernel;
+  if (tile >= GemmTile::persistent128) {
+    const Kernel& kernel = persistent_kernel(tile, parts);
     launch_persistent(kernel, map_of(w, 128), map_of(x, kernel.tokens / 2), n, rows, k, parts, to, multiprocessors_,
                       stream_);
     return;

@@ -11,9 +11,10 @@
 
 namespace npr::compute {
 
-// A kernel and its tile: the number is that of its tokens, `persistent` the one for many.
-enum class GemmTile { split8, split16, split32, split64, split128, split256, persistent };
-constexpr int gemm_tiles = 7;
+// A kernel and its tile: the number is that of its tokens. The persistent ones are for many; `persistent256` takes 192
+// where K has parts.
+enum class GemmTile { split8, split16, split32, split64, split128, split256, persistent128, persistent256 };
+constexpr int gemm_tiles = 8;
 const char* name(GemmTile tile);
 
 // A row-major bf16 matrix on the device, rows `stride` elements apart.
