@@ -141,7 +141,7 @@ void measure(Bench& bench, const Layer& layer, bool tiles) {
     const GemmTile chosen = gemm.choose(rows, n, k);
     for (int t = 0; t < gemm_tiles; ++t) {
       const auto tile = static_cast<GemmTile>(t);
-      if (rows > 256 && tile < GemmTile::split64) continue;
+      if (!GemmSm90::fits(tile, n, k) || (rows > 256 && tile < GemmTile::split64)) continue;
       char what[64];
       std::snprintf(what, sizeof what, "  %s%s", npr::compute::name(tile), tile == chosen ? " (chosen)" : "");
       bench.print(

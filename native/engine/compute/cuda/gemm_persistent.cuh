@@ -59,6 +59,7 @@ __global__ __launch_bounds__(persistent_threads<Shape>, 1) void gemm_persistent(
     if (warp == Shape::Groups * 4 && lane == 0) {
       ptx::prefetch_map(a);
       ptx::prefetch_map(b);
+      if (out.in_fours) ptx::prefetch_map(d);
       Cursor<Shape> cursor;
       for (uint32_t tile = blockIdx.x / pair; tile < tiles; tile += stride) {
         const TileAt at(problem, tile);
@@ -70,6 +71,16 @@ __global__ __launch_bounds__(persistent_threads<Shape>, 1) void gemm_persistent(
           ptx::barrier_expect(ring.full(s), Shape::stage_bytes);
           load_rows<MnA, 128>(ring.a(s), a, ring.full(s), row0, k, ptx::Cache::normal);
           load_rows<MnB, half>(ring.b(s) + rank * half * 128, b, ring.full(s), token0, k, ptx::Cache::normal, 3);
+          // What the tile will be added to is in L2 when it is asked for: a strip of 32 tokens at each of the last
+          // blocks.
+          if (const uint32_t left = problem.k_blocks - 1 - block;
+              out.add && out.in_fours && left < Shape::Tokens / store_tokens) {
+            for (uint32_t i = 0; i < 128 / store_rows; ++i) {
+              ptx::prefetch_box(
+                  d, row0 + i * store_rows,
+                  at.token_tile * Shape::Tokens + (Shape::Tokens / store_tokens - 1 - left) * store_tokens);
+            }
+          }
         }
       }
     }

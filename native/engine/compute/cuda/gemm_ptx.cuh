@@ -73,6 +73,12 @@ __device__ inline void load_box_to(uint16_t mask, uint32_t to, const CUtensorMap
       : "memory");
 }
 
+// The box on its way to L2.
+__device__ inline void prefetch_box(const CUtensorMap& map, uint32_t column, uint32_t row) {
+  asm volatile("cp.async.bulk.prefetch.tensor.2d.L2.global.tile [%0, {%1, %2}];" ::"l"(&map), "r"(column), "r"(row)
+               : "memory");
+}
+
 // A box from shared memory to the tensor, in the group that store_commit() ends. What lies outside the tensor is left
 // out.
 __device__ inline void store_box(const CUtensorMap& map, uint32_t from, uint32_t column, uint32_t row) {

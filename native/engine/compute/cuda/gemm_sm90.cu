@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <iterator>
 
 #include "compute/cuda/cuda_check.h"
 #include "compute/cuda/gemm_output.cuh"
@@ -20,6 +21,12 @@ struct Pace {
   double full, alone, end, part;
 };
 constexpr double memory_tb = 4.0;  // TB/s that weights are read with
+// Shared memory, 128 bytes a clock, hands a persistent block's 128 rows and its tokens to the matrix instruction while
+// the next come in: 256 + 3 * tokens clocks, of which 256 tokens use all for products.
+constexpr Pace persistent_pace(uint32_t tokens) {
+  const double depth = (256 + 3.0 * tokens) / 1550;
+  return {1, depth, depth, 2.0 + 0.01 * tokens, 0.3};
+}
 
 struct Kernel {
   const void* function;
@@ -39,14 +46,14 @@ Kernel split(Pace pace) {
 }
 
 template <int Tokens, int Stages, bool MnA, bool MnB>
-Kernel persistent(Pace pace) {
+Kernel persistent() {
   using Shape = GemmShape<2, Tokens, Stages, store_bytes>;
   return {reinterpret_cast<const void*>(gemm_persistent<Shape, MnA, MnB, RowMajorOut>),
           2,
           Tokens,
           persistent_threads<Shape>,
           Shape::shared_bytes,
-          pace};
+          persistent_pace(Tokens)};
 }
 
 // In the order of GemmTile. Up to 32 tokens three blocks share a multiprocessor, with 144 KB of weights and more on
@@ -57,16 +64,12 @@ const Kernel split_kernels[] = {split<1, 8, 8>({}),
                                 split<2, 64, 4>({2, 0.64, 0.45, 1.5, 1.0}),
                                 split<2, 128, 3>({2, 0.91, 0.64, 2.8, 0.9}),
                                 split<2, 256, 4>({1, 0.90, 0.70, 3.0, 2.0})};
-constexpr Pace pace_128{1, 0.38, 0.38, 3.0, 0.3}, pace_192{1, 0.52, 0.52, 3.5, 0.3}, pace_256{1, 0.65, 0.65, 4.0, 0.0};
-const Kernel persistent_128 = persistent<128, 6, false, false>(pace_128);
-const Kernel persistent_192 = persistent<192, 4, false, false>(pace_192);
-const Kernel persistent_256 = persistent<256, 4, false, false>(pace_256);
-const Kernel input_kernel = persistent<256, 4, true, false>(pace_256);
-const Kernel weight_kernel = persistent<256, 4, true, true>(pace_256);
-
-const Kernel& persistent_kernel(GemmTile tile, uint32_t parts) {
-  return tile == GemmTile::persistent128 ? persistent_128 : parts == 1 ? persistent_256 : persistent_192;
-}
+// From GemmTile::persistent128 on.
+const Kernel persistent_kernels[] = {persistent<128, 6, false, false>(), persistent<160, 5, false, false>(),
+                                     persistent<192, 4, false, false>(), persistent<256, 4, false, false>()};
+const Kernel input_kernels[] = {persistent<160, 5, true, false>(), persistent<192, 4, true, false>(),
+                                persistent<224, 4, true, false>(), persistent<256, 4, true, false>()};
+const Kernel weight_kernel = persistent<256, 4, true, true>();
 
 constexpr uint32_t ceil_div(uint32_t a, uint32_t b) { return (a + b - 1) / b; }
 
@@ -75,6 +78,23 @@ constexpr uint32_t ceil_div(uint32_t a, uint32_t b) { return (a + b - 1) / b; }
 uint32_t parts_of(uint32_t n, uint32_t k) {
   const uint32_t wanted = ceil_div(160, ceil_div(n, wgmma_m)), room = std::max(k / 256, 1u);
   return std::min({wanted, room, most_parts});
+}
+
+constexpr GemmTile first_persistent = GemmTile::persistent128;
+
+// Microseconds of `blocks`, each of `depth` times 64 reduction elements.
+double time_of(const Kernel& kernel, uint64_t blocks, uint32_t depth, uint32_t parts, uint32_t multiprocessors) {
+  const Pace& pace = kernel.pace;
+  const uint64_t wave = uint64_t{multiprocessors} * pace.together, rest = blocks % wave;
+  const double end = pace.end + pace.part * (parts - 1);
+  double time = static_cast<double>(blocks / wave) * (end + pace.full * depth);
+  if (rest) time += end + (rest <= multiprocessors ? pace.alone : pace.full) * depth;
+  return time;
+}
+double persistent_time(const Kernel& kernel, uint32_t n, uint32_t tokens, uint32_t k, uint32_t parts,
+                       uint32_t multiprocessors) {
+  const uint64_t pairs = uint64_t{ceil_div(n, pair_rows)} * ceil_div(tokens, kernel.tokens);
+  return time_of(kernel, pairs * 2, ceil_div(k, k_block), parts, multiprocessors);
 }
 
 void launch(const Kernel& kernel, uint32_t blocks, uint32_t cluster, bool early, cudaStream_t stream,
@@ -118,8 +138,8 @@ void launch_persistent(const Kernel& kernel, CUtensorMap a, CUtensorMap b, uint3
 }  // namespace
 
 const char* name(GemmTile tile) {
-  constexpr const char* names[] = {"split8",   "split16",  "split32",       "split64",
-                                   "split128", "split256", "persistent128", "persistent256"};
+  constexpr const char* names[] = {"split8",   "split16",       "split32",       "split64",       "split128",
+                                   "split256", "persistent128", "persistent160", "persistent192", "persistent256"};
   return names[static_cast<int>(tile)];
 }
 
@@ -133,8 +153,9 @@ GemmSm90::GemmSm90(cudaStream_t stream) : stream_(stream) {
                                   static_cast<int>(kernel.shared_bytes)));
   };
   for (const Kernel& kernel : split_kernels) allow(kernel);
-  for (const Kernel* kernel : {&persistent_128, &persistent_192, &persistent_256, &input_kernel, &weight_kernel})
-    allow(*kernel);
+  for (const Kernel& kernel : persistent_kernels) allow(kernel);
+  for (const Kernel& kernel : input_kernels) allow(kernel);
+  allow(weight_kernel);
 }
 
 bool GemmSm90::available() {
@@ -145,7 +166,7 @@ bool GemmSm90::available() {
   if (major != 9 || minor != 0) return false;
   // Code for an older architecture, translated by the driver, would have the kernels without their contents.
   cudaFuncAttributes attributes;
-  NPR_CUDA(cudaFuncGetAttributes(&attributes, persistent_256.function));
+  NPR_CUDA(cudaFuncGetAttributes(&attributes, weight_kernel.function));
   return attributes.ptxVersion >= 90;
 }
 
@@ -153,7 +174,11 @@ bool GemmSm90::readable(const bf16* data, uint64_t stride) {
   return reinterpret_cast<uintptr_t>(data) % 16 == 0 && stride % 8 == 0;
 }
 
-// The least time by the measured model of each tile.
+bool GemmSm90::fits(GemmTile tile, uint32_t n, uint32_t k) {
+  return tile != GemmTile::persistent256 || parts_of(n, k) == 1;
+}
+
+// The least time by the measured pace of each tile.
 GemmTile GemmSm90::choose(uint32_t rows, uint32_t n, uint32_t k) const {
   for (int i = 0; i < 2; ++i) {
     if (rows <= split_kernels[i].tokens) return static_cast<GemmTile>(i);
@@ -161,20 +186,19 @@ GemmTile GemmSm90::choose(uint32_t rows, uint32_t n, uint32_t k) const {
   const uint32_t parts = parts_of(n, k);
   GemmTile best = GemmTile::split32;
   double least = 1e30;
-  for (int i = static_cast<int>(GemmTile::split32); i < gemm_tiles; ++i) {
+  for (int i = static_cast<int>(best); i < gemm_tiles; ++i) {
     const auto tile = static_cast<GemmTile>(i);
-    const bool persists = tile >= GemmTile::persistent128;
-    const Kernel& kernel = persists ? persistent_kernel(tile, parts) : split_kernels[i];
-    const Pace& pace = kernel.pace;
-    const uint32_t height = persists ? pair_rows / 2 : kernel.groups * wgmma_m;
-    const uint64_t blocks =
-        uint64_t{ceil_div(n, persists ? pair_rows : height)} * (persists ? 2 : parts) * ceil_div(rows, kernel.tokens);
-    const uint64_t wave = uint64_t{multiprocessors_} * pace.together, whole = blocks / wave, rest = blocks % wave;
-    const double depth = static_cast<double>(ceil_div(k, k_block)) / (persists ? 1 : parts);
-    const double end = pace.end + pace.part * (parts - 1);
-    double time = static_cast<double>(whole) * (end + pace.full * depth);
-    if (rest) time += end + (rest <= multiprocessors_ ? pace.alone : pace.full) * depth;
-    // No tile reads weights faster than memory; among those that wait for it, the model still tells.
+    if (!fits(tile, n, k)) continue;
+    double time;
+    if (tile >= first_persistent) {
+      time = persistent_time(persistent_kernels[i - static_cast<int>(first_persistent)], n, rows, k, parts,
+                             multiprocessors_);
+    } else {
+      const Kernel& kernel = split_kernels[i];
+      time = time_of(kernel, uint64_t{ceil_div(n, kernel.groups * wgmma_m)} * ceil_div(rows, kernel.tokens) * parts,
+                     ceil_div(k, k_block) / parts, parts, multiprocessors_);
+    }
+    // No tile gets weights faster than memory reads them; of those that wait for it the quicker is still better.
     time = std::max(time, 2e-6 * n * k / memory_tb) + 0.01 * time;
     if (time < least) least = time, best = tile;
   }
@@ -184,8 +208,8 @@ GemmTile GemmSm90::choose(uint32_t rows, uint32_t n, uint32_t k) const {
 void GemmSm90::product(GemmTile tile, Bf16View x, Bf16View w, float* out, bool add) const {
   const uint32_t rows = x.rows, n = w.rows, k = w.columns, parts = parts_of(n, k);
   RowMajorOut to = row_major(out, rows, n, add);
-  if (tile >= GemmTile::persistent128) {
-    const Kernel& kernel = persistent_kernel(tile, parts);
+  if (tile >= first_persistent) {
+    const Kernel& kernel = persistent_kernels[static_cast<int>(tile) - static_cast<int>(first_persistent)];
     launch_persistent(kernel, map_of(w, 128), map_of(x, kernel.tokens / 2), n, rows, k, parts, to, multiprocessors_,
                       stream_);
     return;
@@ -198,7 +222,12 @@ void GemmSm90::product(GemmTile tile, Bf16View x, Bf16View w, float* out, bool a
 }
 
 void GemmSm90::input(Bf16View g, Bf16View w, float* dx) const {
-  launch_persistent(input_kernel, map_of(w, k_block), map_of(g, input_kernel.tokens / 2), w.columns, g.rows, w.rows, 1,
+  const auto time = [&](const Kernel& kernel) {
+    return persistent_time(kernel, w.columns, g.rows, w.rows, 1, multiprocessors_);
+  };
+  const Kernel& kernel = *std::min_element(std::begin(input_kernels), std::end(input_kernels),
+                                           [&](const Kernel& a, const Kernel& b) { return time(a) < time(b); });
+  launch_persistent(kernel, map_of(w, k_block), map_of(g, kernel.tokens / 2), w.columns, g.rows, w.rows, 1,
                     row_major(dx, g.rows, w.columns, false), multiprocessors_, stream_);
 }
 

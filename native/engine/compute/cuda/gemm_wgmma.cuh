@@ -46,7 +46,6 @@ __device__ inline void wgmma_settle(float (&d)[Count]) {
 #define NPR_REGS16(i) NPR_REGS8(i), NPR_REGS8((i) + 8)
 #define NPR_REGS32(i) NPR_REGS16(i), NPR_REGS16((i) + 16)
 #define NPR_REGS64(i) NPR_REGS32(i), NPR_REGS32((i) + 32)
-#define NPR_REGS96(i) NPR_REGS64(i), NPR_REGS32((i) + 64)
 #define NPR_REGS128(i) NPR_REGS64(i), NPR_REGS64((i) + 64)
 #define NPR_TEN(t) \
   "%" #t "0, %" #t "1, %" #t "2, %" #t "3, %" #t "4, %" #t "5, %" #t "6, %" #t "7, %" #t "8, %" #t "9, "
@@ -74,11 +73,21 @@ __device__ inline void wgmma(float (&d)[N / 2], uint64_t a, uint64_t b, uint32_t
   } else if constexpr (N == 128) {
     NPR_WGMMA("128", NPR_TEN() NPR_TEN(1) NPR_TEN(2) NPR_TEN(3) NPR_TEN(4) NPR_TEN(5) "%60, %61, %62, %63", "64", "65",
               "66", "67", "68", NPR_REGS64(0));
+  } else if constexpr (N == 160) {
+    NPR_WGMMA("160",
+              NPR_TEN() NPR_TEN(1) NPR_TEN(2) NPR_TEN(3) NPR_TEN(4) NPR_TEN(5)
+                  NPR_TEN(6) "%70, %71, %72, %73, %74, %75, %76, %77, %78, %79",
+              "80", "81", "82", "83", "84", NPR_REGS64(0), NPR_REGS16(64));
   } else if constexpr (N == 192) {
     NPR_WGMMA("192",
               NPR_TEN() NPR_TEN(1) NPR_TEN(2) NPR_TEN(3) NPR_TEN(4) NPR_TEN(5) NPR_TEN(6) NPR_TEN(7)
                   NPR_TEN(8) "%90, %91, %92, %93, %94, %95",
-              "96", "97", "98", "99", "100", NPR_REGS96(0));
+              "96", "97", "98", "99", "100", NPR_REGS64(0), NPR_REGS32(64));
+  } else if constexpr (N == 224) {
+    NPR_WGMMA("224",
+              NPR_TEN() NPR_TEN(1) NPR_TEN(2) NPR_TEN(3) NPR_TEN(4) NPR_TEN(5) NPR_TEN(6) NPR_TEN(7) NPR_TEN(8)
+                  NPR_TEN(9) NPR_TEN(10) "%110, %111",
+              "112", "113", "114", "115", "116", NPR_REGS64(0), NPR_REGS32(64), NPR_REGS16(96));
   } else {
     static_assert(N == 256);
     NPR_WGMMA("256",
@@ -93,7 +102,6 @@ __device__ inline void wgmma(float (&d)[N / 2], uint64_t a, uint64_t b, uint32_t
 #undef NPR_REGS16
 #undef NPR_REGS32
 #undef NPR_REGS64
-#undef NPR_REGS96
 #undef NPR_REGS128
 #undef NPR_TEN
 #undef NPR_WGMMA
