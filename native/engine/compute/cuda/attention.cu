@@ -7,7 +7,9 @@
 #include "compute/cuda/attention_merge.cuh"
 #include "compute/cuda/attention_plan.h"
 #include "compute/cuda/cuda_check.h"
+#include "compute/cuda/cuda_launch.h"
 #include "compute/cuda/cuda_memory.h"
+#include "compute/cuda/gemm_ptx.cuh"
 #include "compute/cuda/staging.h"
 #include "error.h"
 
@@ -21,6 +23,8 @@ constexpr uint32_t expand_slots = 1024;                   // of a block
 template <int D>
 __global__ void __launch_bounds__(attention_threads, D == 256 ? 1 : 2) attend(AttentionArguments a) {
   extern __shared__ __align__(128) uint8_t memory[];
+  ptx::launch_dependents();
+  ptx::wait_for_dependencies();
   const AttentionItem* items = a.plan->array<AttentionItem>(a.plan->items_at);
   const uint32_t tasks = a.plan->items * a.kv_heads;
   for (uint32_t round = 0; round * gridDim.x < tasks; ++round) {
@@ -40,6 +44,8 @@ __global__ void __launch_bounds__(attention_threads, D == 256 ? 1 : 2) attend(At
 
 template <int D>
 __global__ void __launch_bounds__(attention_threads) merge_all(AttentionArguments a) {
+  ptx::launch_dependents();
+  ptx::wait_for_dependencies();
   const uint32_t vectors = a.plan->merges * a.kv_heads * a.group, warps = gridDim.x * (attention_threads / 32);
   for (uint32_t v = (blockIdx.x * attention_threads + threadIdx.x) / 32; v < vectors; v += warps) {
     merge_partials<D>(a, v);
@@ -200,11 +206,9 @@ void CudaAttention::run(uint32_t layer, const bf16* q, bf16* out, float* log_sum
       .group = s.group(),
       .head_dim = shape.head_dim,
       .scale = static_cast<float>(1.4426950408889634 / std::sqrt(static_cast<double>(shape.head_dim)))};
-  s.kernels.attend<<<s.blocks, attention_threads, s.kernels.memory, s.stream>>>(arguments);
-  NPR_LAUNCHED(attend);
+  launch_overlapping(s.kernels.attend, s.blocks, attention_threads, s.kernels.memory, s.stream, arguments);
   if (s.plan.merges().empty()) return;
-  s.kernels.merge<<<s.blocks, attention_threads, 0, s.stream>>>(arguments);
-  NPR_LAUNCHED(merge_all);
+  launch_overlapping(s.kernels.merge, s.blocks, attention_threads, 0, s.stream, arguments);
 }
 
 }  // namespace npr::compute
