@@ -67,49 +67,46 @@ struct AttentionFold {
     }
   }
 
+  __device__ __forceinline__ void begin() {
+#pragma unroll
+    for (int n = 0; n < S::columns / 8; ++n) total[n][0] = total[n][1] = total[n][2] = total[n][3] = 0;
+    sum[0] = sum[1] = {-INFINITY, 0.0f};
+  }
+
   // Merges the unit into those before it.
-  __device__ __forceinline__ void end_unit(bool first) {
+  __device__ __forceinline__ void end_unit() {
     MergeFactors by[2];
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const UnitSum whole{unit[half].max, row_sum(unit[half].sum)};
-      if (first) {
-        sum[half] = whole;
-      } else {
-        by[half] = merge(sum[half], whole);
-      }
-    }
+    for (int half = 0; half < 2; ++half) by[half] = merge(sum[half], {unit[half].max, row_sum(unit[half].sum)});
 #pragma unroll
     for (int n = 0; n < S::columns / 8; ++n) {
 #pragma unroll
-      for (int i = 0; i < 4; ++i) total[n][i] = first ? out[n][i] : merged(total[n][i], out[n][i], by[i / 2]);
+      for (int i = 0; i < 4; ++i) total[n][i] = merged(total[n][i], out[n][i], by[i / 2]);
     }
   }
 
-  // Adds what values that are not finite add to vectors that see them, after the products went without. values: of the
-  // thread's first column and the chunk's first key, `key`; at(i): those of its key i.
+  // Adds what values that are not finite add to vectors that see them, after the products went without. `key`: the
+  // chunk's first; at(i): the values of its key i, from the thread's first column on.
   template <class At>
   __device__ __forceinline__ void add_not_finite(const Weights& weights, uint32_t key, uint32_t end,
                                                  uint32_t real_columns, const At& at) {
+    uint32_t found[16];  // in memory, as keys come one by one, but nowhere else
 #pragma unroll
-    for (int step = 0; step < 4; ++step) {
+    for (int i = 0; i < 16; ++i) found[i] = moved(weights[i / 4][i % 4]);
 #pragma unroll 1
-      for (uint32_t i = 0; i < 16; ++i) {
-        if (key + 16 * step + i >= end) continue;
-        const uint16_t* const values = at(16 * step + i);
+    for (uint32_t i = 0; i < min(chunk_keys, end - key); ++i) {
+      const uint16_t* const values = at(i);
 #pragma unroll
-        for (int half = 0; half < 2; ++half) {
-          const uint32_t own = i < 8 ? weights[step][half] : weights[step][2 + half];
-          const uint32_t pair = __shfl_sync(all_lanes, own, (threadIdx.x & 28) + i % 8 / 2);
-          const float weight = i % 2 ? high_of(pair) : low_of(pair);
-          if (key + 16 * step + i >= visible[half]) continue;
+      for (int half = 0; half < 2; ++half) {
+        const uint32_t pair = __shfl_sync(all_lanes, found[i / 8 * 2 + half], (threadIdx.x & 28) + i % 8 / 2);
+        const float weight = i % 2 ? high_of(pair) : low_of(pair);
+        if (key + i >= visible[half]) continue;
 #pragma unroll
-          for (int n = 0; n < S::columns / 8; ++n) {
-            if (8 * n >= real_columns) continue;
-            const uint32_t both = *reinterpret_cast<const uint32_t*>(values + 8 * n);
-            if (!is_finite(both & 0xffff)) out[n][2 * half] += weight * low_of(both);
-            if (!is_finite(both >> 16)) out[n][2 * half + 1] += weight * high_of(both);
-          }
+        for (int n = 0; n < S::columns / 8; ++n) {
+          if (8 * n >= real_columns) continue;
+          const uint32_t both = *reinterpret_cast<const uint32_t*>(values + 8 * n);
+          if (!is_finite(both & 0xffff)) out[n][2 * half] += weight * low_of(both);
+          if (!is_finite(both >> 16)) out[n][2 * half + 1] += weight * high_of(both);
         }
       }
     }

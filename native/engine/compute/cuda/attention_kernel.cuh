@@ -56,14 +56,23 @@ struct AttentionItemRun {
   __device__ __forceinline__ void load_chunk(uint32_t chunk, Slot slots) const {
     if (chunk >= chunks) return;
     const uint32_t seen = item.end - first_key(chunk), to = keys_at(chunk);
+    const uint16_t* const keys = a.keys + place_of(0) + piece * 8;
+    const uint16_t* const values = a.values + place_of(0) + piece * 8;
+    const auto copy_rows = [&](const auto& copy) {
 #pragma unroll
-    for (uint32_t step = 0; step < steps; ++step) {
-      const uint32_t row = tile_row(step);
-      const Slot slot = __shfl_sync(all_lanes, slots, step * step_rows + lane / S::pieces);
-      const bool real = row < seen && real_piece();
-      const size_t from = real ? place_of(slot) + piece * 8 : 0;
-      copy_16(to + swizzled(row, piece), a.keys + from, real);
-      copy_16(to + S::tile_bytes + swizzled(row, piece), a.values + from, real);
+      for (uint32_t step = 0; step < steps; ++step) {
+        const Slot slot = __shfl_sync(all_lanes, slots, step * step_rows + lane / S::pieces);
+        const size_t from = size_t{slot} * a.head_dim;
+        const uint32_t at = to + swizzled(tile_row(step), piece);
+        const bool real = tile_row(step) < seen && real_piece();
+        copy(at, keys + from, real);
+        copy(at + S::tile_bytes, values + from, real);
+      }
+    };
+    if (seen >= chunk_keys && a.head_dim == S::D) {
+      copy_rows([](uint32_t at, const uint16_t* from, bool) { copy_16(at, from); });
+    } else {
+      copy_rows([&](uint32_t at, const uint16_t* from, bool real) { copy_16(at, real ? from : a.keys, real); });
     }
   }
 
@@ -121,45 +130,50 @@ struct AttentionItemRun {
     Slot slots = load_slots(S::stages - 1);
     wait();
     load_queries();
-    const bool at_work = warp % 4 * 16 < count;
     read_visible();
-    bool fresh = true, first = true;
-    for (uint32_t chunk = 0; chunk < chunks; ++chunk) {
-      wait_copies<S::stages - 2>();
-      const uint32_t key = first_key(chunk);
-      bool dropped = false;
-      if (item.least < min(key + chunk_keys, item.end)) {
-        dropped = drop_not_finite(chunk);
-        dropped = __syncthreads_or(dropped);
-      }
-      fence_operands();
-      __syncthreads();
-      Fragment<64> scores;
-      start_scores<S::D>(base, keys_at(chunk), scores);
-      load_chunk(chunk + S::stages - 1, slots);
-      commit_copies();
-      slots = load_slots(chunk + S::stages);
-      finish_products<64>(scores);
-      Weights weights{};
-      if (at_work) {
-        fold.hide(key, scores);
-        fold.soften(scores, fresh, weights);
-      }
-      const uint32_t values = keys_at(chunk) + S::tile_bytes + warp / 4 * (S::columns / 64) * tile_panel;
-      start_output<S::columns>(weights, values, fresh, fold.out);
-      finish_products<S::columns>(fold.out);
-      if (dropped && at_work) {
-        const uint32_t column = first_column();
-        fold.add_not_finite(weights, key, item.end, a.head_dim > column ? a.head_dim - column : 0,
-                            [&](uint32_t i) { return a.values + place_of(slot_of(key + i)) + column; });
-      }
-      fresh = ends_unit(key + chunk_keys);
-      if (at_work && (fresh || chunk + 1 == chunks)) {
-        fold.end_unit(first);
-        first = false;
-      }
+    fold.begin();
+    for (uint32_t chunk = 0; chunk < chunks;) {
+      bool fresh = true;
+      do {
+        take_chunk(chunk, fresh, slots);
+        fresh = false;
+      } while (++chunk < chunks && !ends_unit(first_key(chunk)));
+      fold.end_unit();
     }
-    if (at_work) write();
+    write();
+  }
+
+  // Folds a chunk into the unit, while the last one that there is room for is on its way.
+  __device__ __forceinline__ void take_chunk(uint32_t chunk, bool fresh, Slot& slots) {
+    wait_copies<S::stages - 2>();
+    const uint32_t key = first_key(chunk), keys = __shfl_sync(all_lanes, keys_at(chunk), 0);
+    bool dropped = false;
+    if (item.least < min(key + chunk_keys, item.end)) {
+      dropped = drop_not_finite(chunk);
+      dropped = __syncthreads_or(dropped);
+    }
+    fence_operands();
+    __syncthreads();
+    Fragment<64> scores;
+    start_scores<S::D>(__shfl_sync(all_lanes, base, 0), keys, scores);
+    load_chunk(chunk + S::stages - 1, slots);
+    commit_copies();
+    slots = load_slots(chunk + S::stages);
+    finish_products<64>(scores);
+    Weights weights{};
+    const bool at_work = warp % 4 * 16 < count;
+    if (at_work) {
+      fold.hide(key, scores);
+      fold.soften(scores, fresh, weights);
+    }
+    const uint32_t group = __shfl_sync(all_lanes, warp / 4, 0);
+    start_output<S::columns>(weights, keys + S::tile_bytes + group * (S::columns / 64) * tile_panel, fresh, fold.out);
+    finish_products<S::columns>(fold.out);
+    if (dropped && at_work) {
+      const uint32_t column = first_column();
+      fold.add_not_finite(weights, key, item.end, a.head_dim > column ? a.head_dim - column : 0,
+                          [&](uint32_t i) { return a.values + place_of(slot_of(key + i)) + column; });
+    }
   }
 
   __device__ __forceinline__ uint32_t vector_of(uint32_t half) const { return warp % 4 * 16 + half * 8 + lane / 4; }

@@ -21,6 +21,9 @@ __device__ inline uint32_t shared_address(const void* p) { return static_cast<ui
 __device__ inline void copy_16(uint32_t to, const void* from, bool real) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(real ? 16 : 0) : "memory");
 }
+__device__ inline void copy_16(uint32_t to, const void* from) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
+}
 // Closes a group of copies; waits until at most `n` of the thread's groups are under way.
 __device__ inline void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 template <int n>
@@ -57,6 +60,13 @@ __device__ inline float exp2_approximate(float x) {
   float y;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
   return y;
+}
+
+// x, which the compiler does not know to be.
+__device__ inline uint32_t moved(uint32_t x) {
+  uint32_t out;
+  asm volatile("mov.b32 %0, %1;" : "=r"(out) : "r"(x));
+  return out;
 }
 
 // Two floats rounded to bf16, the first in the lower half.
