@@ -22,12 +22,13 @@ __device__ inline void barrier_expect(uint32_t barrier, uint32_t bytes) {
 __device__ inline void barrier_arrive(uint32_t barrier) {
   asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
 }
-// At the barrier of the same name in block `rank` of the cluster.
+// At the barrier of the same name in block `rank` of the cluster. Orders no writes of other threads' view: a release at
+// the cluster's scope is a fence of the whole device, 0.75 us of it.
 __device__ inline void barrier_arrive_at(uint32_t barrier, uint32_t rank) {
   asm volatile(
       "{\n.reg .b32 remote;\n"
       "mapa.shared::cluster.u32 remote, %0, %1;\n"
-      "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote];\n}" ::"r"(barrier),
+      "mbarrier.arrive.shared::cluster.b64 _, [remote];\n}" ::"r"(barrier),
       "r"(rank)
       : "memory");
 }
@@ -72,6 +73,12 @@ __device__ inline void load_box_to(uint16_t mask, uint32_t to, const CUtensorMap
       : "memory");
 }
 
+// The box on its way to L2.
+__device__ inline void prefetch_box(const CUtensorMap& map, uint32_t column, uint32_t row) {
+  asm volatile("cp.async.bulk.prefetch.tensor.2d.L2.global.tile [%0, {%1, %2}];" ::"l"(&map), "r"(column), "r"(row)
+               : "memory");
+}
+
 // A box from shared memory to the tensor, in the group that store_commit() ends. What lies outside the tensor is left
 // out.
 __device__ inline void store_box(const CUtensorMap& map, uint32_t from, uint32_t column, uint32_t row) {
@@ -109,6 +116,14 @@ __device__ inline void cluster_sync() {
   asm volatile(
       "barrier.cluster.arrive.release.aligned;\n"
       "barrier.cluster.wait.acquire.aligned;" ::
+          : "memory");
+}
+// The same for threads of which the others wait for nothing but that they came this far: without the fence.
+__device__ inline void cluster_meet() {
+  __syncwarp();
+  asm volatile(
+      "barrier.cluster.arrive.relaxed.aligned;\n"
+      "barrier.cluster.wait.aligned;" ::
           : "memory");
 }
 // Four floats at `address` of block `rank`.

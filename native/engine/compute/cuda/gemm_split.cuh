@@ -86,8 +86,9 @@ __global__ __launch_bounds__(split_threads<Shape>,
       at[(i / 4 * 8 + i % 2) * line + i / 2 % 2 * 8] = sum[i];
     }
     ptx::wait_for_dependencies();  // before `out` is touched
+    if (parts == 1) ptx::named_sync(1, Shape::computing);
   }
-  ptx::cluster_sync();
+  if (parts > 1) ptx::cluster_sync();
   if (warp < Shape::Groups * 4) {
     // Every parts-th token is this block's to add up.
     constexpr uint32_t fours = rows / 4;
@@ -111,7 +112,7 @@ __global__ __launch_bounds__(split_threads<Shape>,
       out.four(token0 + token, row0 + row, total);
     }
   }
-  ptx::cluster_sync();  // nobody leaves while others read its sums
+  if (parts > 1) ptx::cluster_meet();  // nobody leaves while others read its sums
 #else
   __trap();  // chosen by the host where this was compiled for sm_90a
 #endif
