@@ -1,5 +1,6 @@
 // Attention over one chunk of keys by AMX: scores are queries times key tiles, weighted values probabilities times
-// values interleaved into tiles once for all query vectors. Included by kernels_amx.cc alone, after tile_amx.h.
+// values interleaved into tiles once for all query vectors. Included by kernels_amx.cc alone, after tile_amx.h and
+// kernel_softmax_amx.h.
 #pragma once
 
 namespace npr::compute {
@@ -114,9 +115,9 @@ void amx_attend(const ChunkTask& t) {
     amx_scores(t, static_cast<const bf16*>(t.q) + first * size_t{t.head_dim}, rows, first / (2 * tile_height), turns,
                scores[0]);
     settle_memory();
-    each_part<tile_rows>(rows, [&](auto r, uint32_t at, uint32_t, uint32_t) {
-      softmax<decltype(r)::value>(t, first + at, scores + at);
-    });
+    for (uint32_t at = 0; at < rows; at += tile_height) {
+      amx_softmax(t, first + at, rows - at < tile_height ? rows - at : tile_height, scores + at);
+    }
     for (uint32_t i = 0; i < rows; ++i) all_see_all = all_see_all && t.visible[first + i] == t.keys;
   });
   if (t.vectors <= tile_height) {

@@ -8,6 +8,8 @@
 #include "compute/cpu/tile_amx.h"
 // tiles first: the others are built on them
 #include "compute/cpu/kernel_amx.h"
+#include "compute/cpu/kernel_softmax_amx.h"
+// softmax before attention
 #include "compute/cpu/kernel_attention_amx.h"
 
 namespace npr::compute {
