@@ -22,7 +22,7 @@ inline void amx_scores(const ChunkTask& t, const bf16* q, uint32_t rows, uint32_
       in_place = in_place && p[i].lane == 0 && p[i].first == p[0].first + tile_slots * i;
     }
     zero_sums();
-    multiply_lines<A, V>(q, t.head_dim * sizeof(bf16), rows, right, lines, [&](uint32_t step) {
+    multiply_lines<A, V>(plain_rows(q, t.head_dim * sizeof(bf16)), rows, right, lines, [&](uint32_t step) {
       if (step % turns != turn) return;
       for (int i = 0; i < V; ++i) fetch_lines(next_line(t, false, (first + i) * lines + step_lines * step), step_lines);
     });
@@ -71,8 +71,9 @@ inline void amx_weigh(const ChunkTask& t, uint32_t first, uint32_t column, uint3
   RightLines<V> right;
   for (int i = 0; i < V; ++i) right.line[i] = values + 2 * i * step_bytes;
   load_sums<A, V>(out, t.head_dim * sizeof(float));
-  multiply_lines<A, V>(static_cast<const bf16*>(t.probabilities) + first * chunk_keys, chunk_keys * sizeof(bf16), 0,
-                       right, steps * step_lines, [](uint32_t) {});
+  const LeftRows left =
+      plain_rows(static_cast<const bf16*>(t.probabilities) + first * chunk_keys, chunk_keys * sizeof(bf16));
+  for (uint32_t i = 0; i < steps; ++i) multiply_step<A, V>(left, right, i);
   store_sums<A, V>(out, t.head_dim * sizeof(float));
 }
 

@@ -17,8 +17,13 @@ namespace {
 constexpr Kernels with_tiles() {
   Kernels out = table;
   out.name = "amx_bf16";
-  out.bf16_linear.multiply = amx_linear;
-  out.bf16_linear.block_rows = 512;
+  out.bf16_linear = {.depth = table.bf16_linear.depth,
+                     .block_rows = 512,
+                     .operand_row_bytes = arranged_row_bytes,
+                     .operands = nullptr,
+                     .arranged_rows = tile_height,
+                     .arrange = arrange,
+                     .multiply = amx_linear};
   out.attend = amx_attend;
   return out;
 }
