@@ -5,7 +5,7 @@ namespace npr::compute {
 namespace {
 
 // Lines of a panel that are multiplied by all rows before the next: of two panels they stay in L1 beside the rows.
-constexpr uint32_t block_of_lines = 256;
+constexpr uint32_t block_of_lines = 512;
 
 // Rows of bf16 as tiles: [row / 16][k / 32][16 rows][32], zeros where there are none. So they are read one line after
 // another; as rows, sixteen of them would meet in a set or two of L1 wherever k is a multiple of 512.
@@ -51,9 +51,11 @@ inline void amx_tiles(const LinearTask& t, uint32_t row, const LineBlock& block,
   } else {
     zero_sums();
   }
+  const uint32_t begin = step_lines * turn / turns, end = step_lines * (turn + 1) / turns;
   multiply_lines<A, V>(left, A * tile_height, right, block.lines, [&](uint32_t i) {
-    if (!block.ahead || i % turns != turn) return;
-    for (int v = 0; v < V; ++v) fetch_lines(block.ahead + v * block.panel + i * step_bytes, step_lines);
+    if (!block.ahead) return;
+    const std::byte* lines = block.ahead + i * step_bytes + begin * line_bytes;
+    for (int v = 0; v < V; ++v) fetch_lines(lines + v * block.panel, end - begin);
   });
   store_sums<A, V>(c, row_bytes);
 }
