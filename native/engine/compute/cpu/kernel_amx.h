@@ -40,9 +40,9 @@ template <int A, int V>
 inline void amx_tiles(const LinearTask& t, uint32_t row, const LineBlock& block, float* sums, uint32_t turn,
                       uint32_t turns) {
   const size_t row_bytes = V * 64, tile_bytes = tile_height * arranged_row_bytes(t.k);
-  const LeftRows left{static_cast<const std::byte*>(t.x) + row / tile_height * tile_bytes +
-                          block.first / step_lines * step_bytes,
-                      64, tile_bytes, step_bytes};
+  const LeftRows left{
+      static_cast<const std::byte*>(t.x) + row / tile_height * tile_bytes + block.first / step_lines * step_bytes, 64,
+      tile_bytes, step_bytes};
   RightLines<V> right;
   for (int v = 0; v < V; ++v) right.line[v] = block.panels + v * block.panel + block.first * line_bytes;
   float* c = sums + row * size_t{16} * V;
@@ -97,8 +97,7 @@ void amx_linear(const LinearTask& t) {
                                                 : t.next;
         const LineBlock block{t.panels + group * panel, panel, first, count, ahead};
         float* sums = t.scratch + (group - begin) * size_t{panel_columns} * padded_rows;
-        with_constant<4>(static_cast<int>(vectors),
-                         [&](auto v) { amx_block<decltype(v)::value>(t, block, sums); });
+        with_constant<4>(static_cast<int>(vectors), [&](auto v) { amx_block<decltype(v)::value>(t, block, sums); });
         if (!last_block) continue;
         settle_memory();
         const uint32_t column = group * panel_columns, columns = vectors * panel_columns;

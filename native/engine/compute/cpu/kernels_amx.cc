@@ -11,6 +11,7 @@
 #include "compute/cpu/kernel_softmax_amx.h"
 // softmax before attention
 #include "compute/cpu/kernel_attention_amx.h"
+#include "compute/cpu/kernel_attention_backward_amx.h"
 
 namespace npr::compute {
 namespace {
@@ -25,6 +26,7 @@ constexpr Kernels with_tiles() {
                      .arrange = arrange,
                      .multiply = amx_linear};
   out.attend = amx_attend;
+  out.attend_backward = amx_attend_backward;
   return out;
 }
 constexpr Kernels amx_table = with_tiles();
