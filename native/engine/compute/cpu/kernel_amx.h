@@ -32,20 +32,21 @@ struct LineBlock {
   size_t panel;            // bytes
   uint32_t first, lines;   // `first` counts whole steps
   const std::byte* ahead;  // to be fetched, like `panels` at line `first`
+  float* sums;             // of the first row
+  size_t stride;           // from a row's sums to the next's
 };
 
-// sums [rows][16 V] (+)= rows [row, row + rows) times a block; rows are whole tiles, A of them. `turn` of `turns`: its
-// share of what is to be fetched.
+// Sums (+)= A tiles of rows from `row` on times V panels of a block. `turn` of `turns`: its share of what is to be
+// fetched.
 template <int A, int V>
-inline void amx_tiles(const LinearTask& t, uint32_t row, const LineBlock& block, float* sums, uint32_t turn,
-                      uint32_t turns) {
-  const size_t row_bytes = V * 64, tile_bytes = tile_height * arranged_row_bytes(t.k);
+inline void amx_tiles(const LinearTask& t, uint32_t row, const LineBlock& block, uint32_t turn, uint32_t turns) {
+  const size_t row_bytes = block.stride * sizeof(float), tile_bytes = tile_height * arranged_row_bytes(t.k);
   const LeftRows left{
       static_cast<const std::byte*>(t.x) + row / tile_height * tile_bytes + block.first / step_lines * step_bytes, 64,
       tile_bytes, step_bytes};
   RightLines<V> right;
   for (int v = 0; v < V; ++v) right.line[v] = block.panels + v * block.panel + block.first * line_bytes;
-  float* c = sums + row * size_t{16} * V;
+  float* c = block.sums + row * block.stride;
   if (block.first) {
     load_sums<A, V>(c, row_bytes);
   } else {
@@ -61,14 +62,14 @@ inline void amx_tiles(const LinearTask& t, uint32_t row, const LineBlock& block,
 }
 
 template <int V>
-inline void amx_block(const LinearTask& t, const LineBlock& block, float* sums) {
+inline void amx_block(const LinearTask& t, const LineBlock& block) {
   const uint32_t turns = (t.rows + 2 * tile_height - 1) / (2 * tile_height);
   for (uint32_t turn = 0; turn < turns; ++turn) {
     const uint32_t row = turn * 2 * tile_height;
     if (t.rows - row <= tile_height) {
-      amx_tiles<1, V>(t, row, block, sums, turn, turns);
+      amx_tiles<1, V>(t, row, block, turn, turns);
     } else if constexpr (V <= 2) {
-      amx_tiles<2, V>(t, row, block, sums, turn, turns);
+      amx_tiles<2, V>(t, row, block, turn, turns);
     }
   }
 }
@@ -81,9 +82,8 @@ void amx_linear(const LinearTask& t) {
   const uint32_t panels = (t.columns + panel_columns - 1) / panel_columns;
   const uint32_t width = t.rows <= tile_height ? 4 : 2;
   const uint32_t turns = (t.rows + 2 * tile_height - 1) / (2 * tile_height);
-  const uint32_t padded_rows = (t.rows + tile_height - 1) / tile_height * tile_height;
   // Few rows: each group of panels streams past in one go. Many: a block of all groups, then the next block.
-  const uint32_t together = turns == 1 ? width : panels;
+  const uint32_t together = turns == 1 ? width : panels, stride = together * panel_columns;
   for (uint32_t begin = 0; begin < panels; begin += together) {
     const uint32_t end = begin + together < panels ? begin + together : panels;
     for (uint32_t first = 0; first < lines; first += block_of_lines) {
@@ -95,15 +95,14 @@ void amx_linear(const LinearTask& t) {
                                  : !last_block  ? t.panels + begin * panel + (first + count) * line_bytes
                                  : end < panels ? t.panels + end * panel
                                                 : t.next;
-        const LineBlock block{t.panels + group * panel, panel, first, count, ahead};
-        float* sums = t.scratch + (group - begin) * size_t{panel_columns} * padded_rows;
-        with_constant<4>(static_cast<int>(vectors), [&](auto v) { amx_block<decltype(v)::value>(t, block, sums); });
-        if (!last_block) continue;
-        settle_memory();
-        const uint32_t column = group * panel_columns, columns = vectors * panel_columns;
-        write_sums(t, sums, column, t.columns - column < columns ? t.columns - column : columns, columns);
+        const LineBlock block{
+            t.panels + group * panel, panel, first, count, ahead, t.scratch + (group - begin) * panel_columns, stride};
+        with_constant<4>(static_cast<int>(vectors), [&](auto v) { amx_block<decltype(v)::value>(t, block); });
       }
     }
+    settle_memory();
+    const uint32_t column = begin * panel_columns, columns = (end - begin) * panel_columns;
+    write_sums(t, t.scratch, column, t.columns - column < columns ? t.columns - column : columns, stride);
   }
 }
 
