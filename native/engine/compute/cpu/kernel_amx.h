@@ -26,6 +26,19 @@ void arrange(const void* x, uint32_t rows, uint32_t k, void* out) {
   }
 }
 
+// Writes past the caches where it can: what is written takes more room than they have, and would be read first.
+inline void stream_sums(const LinearTask& t, const float* sums, uint32_t first, uint32_t columns, uint32_t stride) {
+  const bool whole =
+      columns % 16 == 0 && t.out_stride % 16 == 0 && reinterpret_cast<uintptr_t>(t.out + first) % 64 == 0;
+  if (t.rows <= 2 * tile_height || t.add || t.scales || !whole) return write_sums(t, sums, first, columns, stride);
+  for (uint32_t row = 0; row < t.rows; ++row) {
+    for (uint32_t c = 0; c < columns; c += 16) {
+      _mm512_stream_ps(t.out + row * t.out_stride + first + c, load(sums + row * stride + c).v);
+    }
+  }
+  _mm_sfence();
+}
+
 // A stretch of the panels' lines, and what follows it: the same stretch of other panels, or the next of these.
 struct LineBlock {
   const std::byte* panels;
@@ -102,7 +115,7 @@ void amx_linear(const LinearTask& t) {
     }
     settle_memory();
     const uint32_t column = begin * panel_columns, columns = (end - begin) * panel_columns;
-    write_sums(t, t.scratch, column, t.columns - column < columns ? t.columns - column : columns, stride);
+    stream_sums(t, t.scratch, column, t.columns - column < columns ? t.columns - column : columns, stride);
   }
 }
 
