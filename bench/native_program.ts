@@ -6,7 +6,13 @@ type Program = 'engine_bench' | 'kernels_bench' | 'step_bench';
 
 export type Line =
   | { type: 'model'; backend: string; threads: number; parameters: number }
-  | { type: 'machine'; round: number; bytes_per_second: number; flops_per_second: number; instruction: string }
+  | {
+      type: 'machine';
+      round: number;
+      bytes_per_second: number;
+      flops_per_second: number;
+      instruction: string;
+    }
   | ({ type: 'startup' } & StartupLine)
   | ({ type: 'prefill' } & Figure)
   | ({ type: 'decode' } & Figure)

@@ -1,5 +1,6 @@
 // Attention on the GPU at Qwen3-4B's shapes (32 query heads, 8 KV heads of 128), one layer: microseconds of a launch,
-// and the bytes of keys and values (each read once) or products that are useful work in a second.
+// and the bytes of keys and values (each read once) or products that are useful work in a second; of the gradient the
+// five products that it can't do without.
 #include <algorithm>
 #include <cstdio>
 #include <functional>
@@ -7,6 +8,7 @@
 #include <vector>
 
 #include "compute/cuda/attention.h"
+#include "compute/cuda/attention_backward.h"
 #include "compute/cuda/cuda_check.h"
 
 using namespace npr::compute;
@@ -88,6 +90,46 @@ class Bench {
                 plan * 1e6);
   }
 
+  // Of a prompt and `count` responses to it.
+  void run_gradient(uint32_t prompt, uint32_t count, uint32_t own) {
+    Batch batch;
+    batch.paths.push_back({{0, prompt}});
+    batch.rows.push_back(prompt);
+    for (uint32_t s = 0; s < count; ++s) {
+      batch.paths.push_back({{0, prompt}, {prompt + s * own, own}});
+      batch.rows.push_back(own);
+    }
+    std::vector<Sequence> sequences;
+    std::vector<Slot> all_slots;
+    double pairs = 0;
+    for (size_t s = 0; s < batch.paths.size(); ++s) {
+      const uint32_t all = length(batch.paths[s]), rows = batch.rows[s];
+      sequences.push_back({batch.paths[s], all, rows});
+      pairs += double{1} * rows * all - 0.5 * rows * (rows - 1.0);
+    }
+    for (Slot slot = 0; slot < prompt + count * own; ++slot) all_slots.push_back(slot);
+    const size_t vectors = all_slots.size() * q_heads, elements = vectors * head_dim;
+    DeviceArray q(elements * sizeof(bf16), "queries"), out(elements * sizeof(bf16), "outputs");
+    DeviceArray log_sums(vectors * sizeof(float), "sums"), g(elements * sizeof(float), "gradients");
+    DeviceArray d_rotated(all_slots.size() * (q_heads + 2 * kv_heads) * head_dim * sizeof(float), "gradients");
+    random(q.as<bf16>(), elements);
+    random(g.as<bf16>(), 2 * elements);
+    CudaAttention attention(stream_, pool_, q_heads);
+    attention.begin(sequences);
+    attention.run(0, q.as<bf16>(), out.as<bf16>(), log_sums.as<float>());
+    CudaAttentionBackward backward(stream_, pool_, q_heads);
+    const double plan = time([&] { backward.begin(all_slots, sequences); }, 3);
+    const double launch = time(
+        [&] {
+          backward.run(0, q.as<bf16>(), out.as<bf16>(), log_sums.as<float>(), g.as<float>(), d_rotated.as<float>());
+        },
+        7);
+    std::printf(
+        "%-34s %9.1f us               %6.1f TFLOP/s   plan %7.1f us\n",
+        ("gradient of " + std::to_string(prompt) + " + " + std::to_string(count) + " x " + std::to_string(own)).c_str(),
+        launch * 1e6, pairs * 10 * q_heads * head_dim / launch * 1e-12, plan * 1e6);
+  }
+
  private:
   void random(bf16* to, size_t count) {
     fill<<<1024, 256, 0, stream_>>>(to, count);
@@ -136,4 +178,6 @@ int main() {
   }
   bench.run("prefill of 512 behind 32768", batch(1, 32768, 512, 512));
   bench.run("prefill of 8 x 1024", batch(8, 0, 1024, 1024));
+  bench.run_gradient(8192, 0, 0);
+  bench.run_gradient(512, 8, 1000);
 }

@@ -19,10 +19,11 @@ using namespace npr::compute;
 
 constexpr uint32_t hidden = 1024, intermediate = 3072, head_dim = 128, q_heads = 16, kv_heads = 8, vocab = 151936;
 
-struct Limits {
-  double bandwidth, peak;
-  double seconds(double bytes, double flops) const { return std::max(bytes / bandwidth, flops / peak); }
-};
+using npr::bench::Limits;
+
+double limit_us(const Limits& limits, double bytes, double flops) {
+  return 1e6 * std::max(bytes / limits.bytes_per_second, flops / limits.flops_per_second);
+}
 
 double median_seconds(int rounds, const std::function<void()>& work) {
   std::vector<double> times;
@@ -71,7 +72,7 @@ void linear_layers(Backend& backend, const Limits& limits) {
       const double seconds = all / static_cast<double>(matrices.size());
       const double bytes = 2.0 * s.n * s.k, flops = 2.0 * rows * s.n * s.k;
       std::printf("{\"type\": \"linear\", \"name\": \"%s\", \"rows\": %u, \"us\": %.1f, \"limit_us\": %.1f}\n", s.name,
-                  rows, seconds * 1e6, limits.seconds(bytes, flops) * 1e6);
+                  rows, seconds * 1e6, limit_us(limits, bytes, flops));
     }
   }
 }
@@ -99,7 +100,7 @@ void attend(Backend& backend, const Limits& limits, uint32_t layers, uint32_t tr
   const double bytes = 4.0 * kv_heads * head_dim * (trunk + branches * rows), flops = 4.0 * width * seen;
   std::printf(
       "{\"type\": \"attention\", \"trunk\": %u, \"branches\": %u, \"rows\": %u, \"us\": %.1f, \"limit_us\": %.1f}\n",
-      trunk, branches, rows, seconds * 1e6, limits.seconds(bytes, flops) * 1e6);
+      trunk, branches, rows, seconds * 1e6, limit_us(limits, bytes, flops));
   std::fflush(stdout);
 }
 
@@ -134,9 +135,9 @@ int main(int argc, char** argv) {
                                                   : is("avx2")  ? Isa::avx2
                                                   : is("plain") ? Isa::plain
                                                                 : Isa::best});
-  const Limits limits{npr::bench::read_bandwidth(threads), npr::bench::bf16_peak(threads)};
+  const Limits limits = npr::bench::measure_limits({.device = Device::cpu, .cpu = {.threads = threads}});
   std::printf("{\"type\": \"machine\", \"backend\": \"%s\", \"bytes_per_second\": %.6g, \"flops_per_second\": %.6g}\n",
-              backend->description().c_str(), limits.bandwidth, limits.peak);
+              backend->description().c_str(), limits.bytes_per_second, limits.flops_per_second);
   linear_layers(*backend, limits);
   attention(*backend, limits);
 }

@@ -75,8 +75,16 @@ it('weights are set like any other', () => {
   expect(serve({}, {}, { weights: 'int8' }).weights).toBe('int8');
 });
 
+it('a GPU is taken where there is one, with the KV cache that fits it, unless told otherwise', () => {
+  expect(serve().device).toBe('auto');
+  expect(serve()).not.toHaveProperty('kvMemory');
+  expect(serve({ device: 'cuda' }).device).toBe('cuda');
+  expect(serve({}, { NPR_SERVE_DEVICE: 'cpu' }).device).toBe('cpu');
+});
+
 describe('errors name the setting, the value, what was expected and the source', () => {
   it.each<[object, Record<string, string>, unknown, RegExp]>([
+    [{ device: 'gpu' }, {}, undefined, /^--device: expected "auto", "cpu" or "cuda", got "gpu"$/],
     [{ port: '70000' }, {}, undefined, /^--port: expected an integer from 0 to 65535, got "70000"$/],
     [{ port: '80.5' }, {}, undefined, /^--port: expected an integer/],
     [{ port: '' }, {}, undefined, /^--port: expected an integer/],

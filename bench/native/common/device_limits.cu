@@ -124,7 +124,10 @@ __global__ void __launch_bounds__(threads)
   if (blockIdx.x == 0 && threadIdx.x == 0) *done = mine;
 }
 
-}  // namespace
+struct Peak {
+  double flops_per_second;
+  const char* instruction;
+};
 
 double copy_bandwidth() {
   constexpr size_t bytes = 2'000'000'000;
@@ -134,7 +137,7 @@ double copy_bandwidth() {
   return 2.0 * bytes / seconds;
 }
 
-MultiplyPeak multiply_peak() {
+Peak multiply_peak() {
   int multiprocessors = 0;
   NPR_CUDA(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, 0));
   std::mt19937 random(1);
@@ -154,6 +157,13 @@ MultiplyPeak multiply_peak() {
   Done block;
   NPR_CUDA(cudaMemcpy(&block, done.as<char>(), sizeof block, cudaMemcpyDeviceToHost));
   return {block.flops * blocks / seconds, block.wgmma ? "wgmma m64n128k16" : "mma m16n8k16"};
+}
+
+}  // namespace
+
+Limits measure_device() {
+  const Peak peak = multiply_peak();
+  return {copy_bandwidth(), peak.flops_per_second, peak.instruction};
 }
 
 uint64_t device_memory_used() {

@@ -2,20 +2,14 @@
 #pragma once
 #include <cstdint>
 
+#include "common/machine_limits.h"
+
 namespace npr::bench {
 
-// Bytes a second, read and written together, that device 0 copies within its memory: the best of several copies of 2
-// GB.
-double copy_bandwidth();
-
-struct MultiplyPeak {
-  double flops_per_second;
-  const char* instruction;
-};
-// Multiplications and additions a second of blocks that do nothing but multiply random bf16 numbers, which are in
-// shared memory or registers already, and add the products up in fp32 registers. Random ones, as zeros heat the chip
-// less and so run faster than any work does.
-MultiplyPeak multiply_peak();
+// Of device 0. The bandwidth is that of a copy of 2 GB within its memory, bytes read and written; the peak that of
+// blocks that do nothing but multiply random bf16 numbers, which lie in shared memory or registers already, and add the
+// products up in fp32 registers. Random ones, as zeros heat the chip less and so run faster than any work does.
+Limits measure_device();
 
 // Bytes of device 0's memory that are taken, by whomever.
 uint64_t device_memory_used();

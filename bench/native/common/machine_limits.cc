@@ -19,6 +19,11 @@ namespace {
 
 constexpr int passes = 8;
 
+struct Peak {
+  double flops_per_second;
+  const char* instruction;
+};
+
 template <class Work>
 double fastest(compute::ThreadPool& pool, const Work& work) {
   double best = 1e9;
@@ -95,20 +100,7 @@ __attribute__((target("avx2,fma"))) float multiply_fp32() {
   return _mm256_cvtss_f32(total);
 }
 
-}  // namespace
-
-Limits measure_limits(const compute::DeviceOptions& options) {
-#ifdef NPR_WITH_CUDA
-  if (options.device == compute::Device::cuda) {
-    const MultiplyPeak peak = multiply_peak();
-    return {copy_bandwidth(), peak.flops_per_second, peak.instruction};
-  }
-#endif
-  const uint32_t threads = options.cpu.threads;
-  return {read_bandwidth(threads), bf16_peak(threads),
-          __builtin_cpu_supports("avx512bf16") ? "vdpbf16ps" : "vfmadd231ps, fp32"};
-}
-
+// Bytes a second that the threads read from memory.
 double read_bandwidth(uint32_t threads) {
   constexpr size_t bytes = size_t{512} << 20;
   const compute::Pages memory(bytes, "the bandwidth measurement");
@@ -120,20 +112,32 @@ double read_bandwidth(uint32_t threads) {
   return static_cast<double>(share) * threads / seconds;
 }
 
-double bf16_peak(uint32_t threads) {
+// Of threads that do nothing but multiply bf16 pairs and add them up in registers; where the machine has no AVX-512
+// BF16, of fp32 fused multiply-adds.
+Peak bf16_peak(uint32_t threads) {
   compute::ThreadPool pool(threads);
   std::atomic<int> sink{0};
   if (compute::may_use_tiles()) {
     compute::ThreadPool allowed(threads);  // started after the permission
     const double seconds = fastest(allowed, [&](uint32_t) { multiply_tiles(); });
-    return 4 * 2.0 * 16 * 16 * 32 * rounds * threads / seconds;
+    return {4 * 2.0 * 16 * 16 * 32 * rounds * threads / seconds, "tdpbf16ps"};
   }
   if (__builtin_cpu_supports("avx512bf16")) {
     const double seconds = fastest(pool, [&](uint32_t) { sink += static_cast<int>(multiply_bf16()); });
-    return 64.0 * chains * rounds * threads / seconds;
+    return {64.0 * chains * rounds * threads / seconds, "vdpbf16ps"};
   }
   const double seconds = fastest(pool, [&](uint32_t) { sink += static_cast<int>(multiply_fp32()); });
-  return 16.0 * 12 * rounds * threads / seconds;
+  return {16.0 * 12 * rounds * threads / seconds, "vfmadd231ps"};
+}
+
+}  // namespace
+
+Limits measure_limits(const compute::DeviceOptions& options) {
+#ifdef NPR_WITH_CUDA
+  if (options.device == compute::Device::cuda) return measure_device();
+#endif
+  const Peak peak = bf16_peak(options.cpu.threads);
+  return {read_bandwidth(options.cpu.threads), peak.flops_per_second, peak.instruction};
 }
 
 }  // namespace npr::bench

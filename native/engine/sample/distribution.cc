@@ -73,9 +73,8 @@ Distribution Distribution::of(const Row& row, Scratch& scratch) {
   out.max_ = restricted ? candidates.max() : logits.max();
   if (out.max_ == minus_infinity) throw_nothing_left(row.logits, row.vocab);
 
-  const float scale = out.scale_ = std::min(1.0f / p.temperature, 1e30f);
-  const bool truncated = p.top_k > 0 || p.top_p < 1.0f || p.min_p > 0.0f;
-  out.listed_ = restricted || truncated;
+  const float scale = out.scale_ = p.scale();
+  out.listed_ = restricted || p.truncates();
   if (!out.listed_) {
     out.total_ = logits.sum_exp(scale);
     return out;
@@ -130,7 +129,7 @@ float Distribution::logprob(int32_t token) const {
 double Distribution::differentiate(int32_t token, float coefficient, float* gradient) const {
   // d logprob(t) / d logit(j) = scale * ([t = j] - p(j)) for the j that may come.
   const float slope = holds(token) ? coefficient * scale_ : 0;
-  const double entropy = pass(static_cast<float>(-static_cast<double>(slope) / total_), gradient);
+  const double entropy = pass(gradient_factor(slope, total_), gradient);
   gradient[token] += slope;
   return entropy;
 }
@@ -156,7 +155,7 @@ double Distribution::pass(float factor, float* gradient) const {
       for (size_t i = 0; i < n; ++i) out[i] = factor * weights[i];
     }
   }
-  return std::log(total_) - static_cast<double>(scale_) * distances / total_;
+  return entropy_of(scale_, total_, distances);
 }
 
 }  // namespace npr::sample

@@ -19,6 +19,18 @@ inline float log_probability(float logit, float max, float scale, double total) 
       std::max(distance - std::log(total), -static_cast<double>(std::numeric_limits<float>::max())));
 }
 
+// Of the distribution of weights exp((logit - max) * scale), `total` in all: d logprob(t) / d logit(j) is scale * [t =
+// j]
+// + factor * weight(j), times `slope` / scale.
+inline float gradient_factor(float slope, double total) {
+  return static_cast<float>(-static_cast<double>(slope) / total);
+}
+
+// In nats; distances: the sum of weight * (logit - max).
+inline double entropy_of(float scale, double total, double distances) {
+  return std::log(total) - static_cast<double>(scale) * distances / total;
+}
+
 // Processors change a few entries of a row: only the chunks that hold them are copied. Maxima and sums are computed
 // where first asked for and then kept, so that sampling and reported log-probabilities share them; set() comes before.
 // Entries that are not finite count as minus infinity.

@@ -1,5 +1,6 @@
 // What a request asks of sampling.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <utility>
 #include <vector>
@@ -17,6 +18,16 @@ struct Params {
   float branch_repetition_penalty = 1.0f;
   std::vector<std::pair<int32_t, float>> logit_bias;
   uint64_t seed = 0;
+
+  // What logits are multiplied by at a temperature above 0.
+  float scale() const { return std::min(1.0f / temperature, 1e30f); }
+  // Whether some tokens are left out for what they weigh.
+  bool truncates() const { return top_k > 0 || top_p < 1.0f || min_p > 0.0f; }
+  // Whether logits change with the tokens so far.
+  bool penalizes() const {
+    return repetition_penalty != 1.0f || presence_penalty != 0.0f || frequency_penalty != 0.0f ||
+           branch_repetition_penalty != 1.0f;
+  }
 };
 
 }  // namespace npr::sample

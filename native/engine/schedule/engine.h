@@ -5,6 +5,7 @@
 #include <list>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <thread>
@@ -17,6 +18,7 @@
 #include "kv/slot_pool.h"
 #include "model/model.h"
 #include "request.h"
+#include "sample/policy_batch.h"
 #include "schedule/active.h"
 #include "schedule/batch_builder.h"
 
@@ -82,9 +84,15 @@ class Engine {
   void preempt(Active& active);
   void compute(const std::vector<uint32_t>& quotas);
   void sample();
-  void sample_rows(const float* logits, std::span<const SampleRow> rows);
-  void score_rows(const float* logits, std::span<const ScoreRow> rows);
-  sample::Sampled draw(const SampleRow& at, const float* logits, sample::Scratch& scratch) const;
+  struct LogitBlock;
+  struct Draw {
+    sample::Sampled sampled;
+    std::optional<Error> fault;
+  };
+  void sample_rows(LogitBlock& block, std::span<const SampleRow> rows);
+  std::vector<uint32_t> draw_on_device(LogitBlock& block, std::span<const SampleRow> rows, std::span<Draw> draws);
+  sample::Row row_of(const SampleRow& at, const float* logits, std::vector<const sample::Histogram*>& layers) const;
+  void score_rows(LogitBlock& block, std::span<const ScoreRow> rows);
   void finish_prompts();
   void finish_requests();
   // Slots go to the prefix cache as far as the flat sequence is computed, the rest back to the pool; with keep = false
@@ -107,6 +115,7 @@ class Engine {
   kv::SlotPool pool_;
   kv::RadixTree tree_;
   BatchBuilder builder_;
+  sample::PolicyBatch policy_batch_;
   // Requests move from list to list as nodes, so that a step that breaks off loses none.
   std::list<Active> running_, waiting_;  // oldest first
   branch::Events events_;

@@ -1,4 +1,4 @@
-// One step of the engine: admission, room, forward, sampling.
+// One step of the engine: admission, room, forward. Sampling follows in sampling.cc.
 #include <algorithm>
 #include <exception>
 #include <iterator>
@@ -140,80 +140,6 @@ void Engine::compute(const std::vector<uint32_t>& quotas) {
   }
   const auto& batch = builder_.finish();
   if (batch.rows()) model_->forward(batch);
-}
-
-// Logits come in blocks of rows. Within one the host's threads sample; then the choices take their tokens in order.
-void Engine::sample() {
-  events_.reserve(events_.size() + builder_.samples().size());
-  const std::span samples(builder_.samples());
-  const std::span scores(builder_.scores());
-  const uint32_t rows = builder_.logit_rows();
-  size_t sampled = 0, scored = 0;
-  for (uint32_t first = 0; first < rows; first += model::Model::max_logit_rows) {
-    const uint32_t count = std::min(rows - first, model::Model::max_logit_rows);
-    const float* logits = model_->logits(first, count).data() - size_t{first} * config().vocab_size;
-    const auto upto = [&](auto list, size_t from) {
-      while (from < list.size() && list[from].logits < first + count) ++from;
-      return from;
-    };
-    const size_t scored_to = upto(scores, scored), sampled_to = upto(samples, sampled);
-    score_rows(logits, scores.subspan(scored, scored_to - scored));
-    sample_rows(logits, samples.subspan(sampled, sampled_to - sampled));
-    scored = scored_to;
-    sampled = sampled_to;
-  }
-}
-
-void Engine::sample_rows(const float* logits, std::span<const SampleRow> rows) {
-  std::vector<sample::Sampled> sampled(rows.size());
-  std::vector<std::optional<Error>> faults(rows.size());
-  model_->backend().parallel(static_cast<uint32_t>(rows.size()), [&](uint32_t i) {
-    thread_local sample::Scratch scratch;
-    try {
-      sampled[i] = draw(rows[i], logits, scratch);
-    } catch (const Error& error) {
-      faults[i] = error;
-    }
-  });
-  for (size_t i = 0; i < rows.size(); ++i) {
-    auto& active = *rows[i].active;
-    if (faults[i] && !active.fault) active.fault = faults[i];
-    if (active.fault || rows[i].choice->finished()) continue;
-    if (active.first_token == Clock::time_point{}) active.first_token = Clock::now();
-    rows[i].choice->accept(*rows[i].branch, sampled[i], events_);
-  }
-}
-
-sample::Sampled Engine::draw(const SampleRow& at, const float* logits, sample::Scratch& scratch) const {
-  const float* const row = logits + size_t{at.logits} * config().vocab_size;
-  return sample::sample(at.choice->row(*at.branch, at.active->prompt.counts, row, config().vocab_size, scratch.layers),
-                        scratch);
-}
-
-void Engine::score_rows(const float* logits, std::span<const ScoreRow> rows) {
-  std::vector<sample::Score> scores(rows.size());
-  std::vector<std::optional<Error>> faults(rows.size());
-  model_->backend().parallel(static_cast<uint32_t>(rows.size()), [&](uint32_t i) {
-    thread_local sample::Scratch scratch;
-    const auto& [active, token, at] = rows[i];
-    try {
-      scores[i] =
-          sample::score(logits + size_t{at} * config().vocab_size, config().vocab_size, active->request.prompt[token],
-                        static_cast<uint32_t>(active->request.prompt_logprobs), scratch);
-    } catch (const Error& error) {
-      faults[i] = error;
-    }
-  });
-  for (size_t i = 0; i < rows.size(); ++i) {
-    auto& active = *rows[i].active;
-    if (faults[i] && !active.fault) active.fault = faults[i];
-    if (i == 0 || rows[i - 1].active != &active) {
-      events_.push_back({.type = Event::Type::prompt_logprobs, .request = active.request.id, .first = rows[i].token});
-    }
-    TokenLogprob scored{.token = active.request.prompt[rows[i].token], .logprob = scores[i].logprob};
-    scored.top = std::move(scores[i].top);
-    events_.back().logprobs.push_back(std::move(scored));
-  }
 }
 
 }  // namespace npr::schedule

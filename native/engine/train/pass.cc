@@ -8,7 +8,6 @@
 #include "compute/backward.h"
 #include "error.h"
 #include "sample/policy.h"
-#include "train/replay.h"
 #include "train/stopwatch.h"
 
 namespace npr::train {
@@ -17,75 +16,6 @@ struct Pass::Outcome {
   float logprob = 0;
   double entropy = 0;
   Term term;
-  std::optional<Error> fault;
-};
-
-// The tokens of a micro-batch that are to be evaluated, in order.
-class Pass::Targets {
- public:
-  Targets(const MicroBatch& micro, const branch::Lexicon& lexicon, uint32_t max_positions,
-          std::vector<std::vector<float>>& logprobs)
-      : lexicon_(lexicon),
-        max_positions_(max_positions),
-        at_(micro.trajectories.begin()),
-        end_(micro.trajectories.end()) {
-    for (const Placed& placed : micro.trajectories) {
-      logprobs.emplace_back(placed.prepared->trajectory->tokens.size(), 0.0f);
-    }
-    logprobs_ = logprobs.end() - static_cast<ptrdiff_t>(micro.trajectories.size());
-  }
-
-  // Fills `out` and returns the row that predicts it; none at the end.
-  std::optional<uint32_t> next(Target& out) {
-    for (; at_ != end_; ++at_, ++logprobs_) {
-      const Prepared& prepared = *at_->prepared;
-      const auto token = prepared.start ? next_sampled(prepared, out) : next_of_all(prepared, out);
-      if (!token) continue;
-      out.trajectory = prepared.trajectory;
-      out.token = *token;
-      out.logprob = &(*logprobs_)[*token];
-      return at_->predicts(*token);
-    }
-    return std::nullopt;
-  }
-
- private:
-  std::optional<uint32_t> next_of_all(const Prepared& prepared, Target& out) {
-    out.drawn.reset();
-    if (token_ < prepared.trajectory->tokens.size()) return token_++;
-    token_ = 0;
-    return std::nullopt;
-  }
-
-  std::optional<uint32_t> next_sampled(const Prepared& prepared, Target& out) {
-    const Request& request = *prepared.group->request;
-    if (!replay_) replay_.emplace(request, lexicon_, *prepared.start, *prepared.trajectory, max_positions_);
-    const auto token = replay_->next();
-    if (!token) {
-      replay_.reset();
-      return std::nullopt;
-    }
-    // The replay goes on before the row is looked at.
-    out.drawn = replay_->row(nullptr, 0, out.response);
-    out.layers.resize(out.response.size());
-    for (size_t i = 0; i < out.layers.size(); ++i) {
-      out.layers[i] = *out.response[i];
-      out.response[i] = &out.layers[i];
-    }
-    out.drawn->response = out.response;
-    if (out.drawn->branch_sampled) {
-      out.own = *out.drawn->branch_sampled;
-      out.drawn->branch_sampled = &out.own;
-    }
-    return token;
-  }
-
-  const branch::Lexicon& lexicon_;
-  const uint32_t max_positions_;
-  std::vector<Placed>::const_iterator at_, end_;
-  std::vector<std::vector<float>>::iterator logprobs_;
-  uint32_t token_ = 0;            // of a trajectory without a request: the next one
-  std::optional<Replay> replay_;  // of one with a request
 };
 
 Pass::Pass(model::Model& model, model::TrainingGraph& graph, const branch::Lexicon& lexicon, const Loss* loss,
@@ -98,7 +28,7 @@ void Pass::run(const MicroBatch& micro) {
   Stopwatch watch;
   graph_.forward(micro.batch);
   totals_.forward_ms += watch.lap();
-  Targets source(micro, lexicon_, model_.config().max_position_embeddings, logprobs_);
+  Targets source(micro, lexicon_, model_.config(), logprobs_);
   std::vector<Target> targets(graph_.head_rows());
   std::vector<uint32_t> rows;
   bool any = false, more = true;
@@ -117,25 +47,26 @@ void Pass::run(const MicroBatch& micro) {
   totals_.backward_ms += watch.lap();
 }
 
-// Returns whether the loss depends on any of them.
+// Returns whether the loss depends on any of them. Rows that the host has to look at come first, so that only they are
+// copied.
 bool Pass::evaluate(std::span<const Target> targets, std::span<const uint32_t> rows) {
   Stopwatch watch;
-  const size_t vocab = model_.config().vocab_size;
-  compute::Backward& ops = model_.backend().backward();
-  float* const device = graph_.logits(rows);
-  float* const logits = ops.borrow(device, targets.size() * vocab).data();
+  const auto looked_at = order(targets);
+  const std::span here = std::span(looked_at).first(targets.size() - policy_batch_.rows().size());
+  const std::span away = std::span(looked_at).subspan(here.size());
+  std::vector<uint32_t> ordered;
+  for (const uint32_t i : looked_at) ordered.push_back(rows[i]);
   std::vector<Outcome> outcomes(targets.size());
-  model_.backend().parallel(static_cast<uint32_t>(targets.size()), [&](uint32_t i) {
-    try {
-      look(targets[i], logits + i * vocab, outcomes[i]);
-    } catch (const Error& error) {
-      outcomes[i].fault = error;
-    }
-  });
-  bool any = false;
+  float* const logits = graph_.logits(ordered);
+  const size_t copied = here.size() * model_.config().vocab_size;
+  compute::Backward& ops = model_.backend().backward();
+  if (!here.empty()) look_here(targets, here, ops.borrow(logits, copied).data(), outcomes);
+  if (!away.empty()) look_on_device(targets, away, logits, outcomes);
+  const bool any = std::ranges::any_of(outcomes, [](const Outcome& outcome) { return outcome.term.slope != 0; });
+  if (any && !here.empty()) ops.give_back(logits, copied);
+  if (!away.empty()) differentiate_on_device(targets, away, logits, any, outcomes);
   for (size_t i = 0; i < targets.size(); ++i) {
     const Outcome& outcome = outcomes[i];
-    if (outcome.fault) throw *outcome.fault;
     const auto& [weights, old] = std::tie(targets[i].trajectory->weights, targets[i].trajectory->old_logprobs);
     const uint32_t token = targets[i].token;
     *targets[i].logprob = outcome.logprob;
@@ -148,41 +79,104 @@ bool Pass::evaluate(std::span<const Target> targets, std::span<const uint32_t> r
     totals_.entropy += outcome.entropy;
     totals_.loss += outcome.term.value;
     totals_.clipped += outcome.term.clipped;
-    any |= outcome.term.slope != 0;
   }
   totals_.forward_ms += watch.lap();
-  if (any) {
-    ops.give_back(device, targets.size() * vocab);
-    graph_.logits_backward(*gradients_);
-  }
+  if (any) graph_.logits_backward(*gradients_);
   totals_.backward_ms += watch.lap();
   return any;
+}
+
+// The targets that the host looks at, then those of policy_batch_.
+std::vector<uint32_t> Pass::order(std::span<const Target> targets) {
+  const bool device = model_.backend().policies();
+  std::vector<uint32_t> here, away;
+  policy_batch_.clear();
+  // Rows of the batch are numbered anew once it is known how many come before them.
+  for (uint32_t i = 0; i < targets.size(); ++i) {
+    const Target& target = targets[i];
+    const int32_t token = target.trajectory->tokens[target.token];
+    const auto at = static_cast<uint32_t>(away.size());
+    const bool takes =
+        device && (target.drawn ? policy_batch_.look(*target.drawn, at, token) : policy_batch_.look(at, token));
+    (takes ? away : here).push_back(i);
+  }
+  policy_batch_.shift(static_cast<uint32_t>(here.size()));
+  here.insert(here.end(), away.begin(), away.end());
+  return here;
+}
+
+void Pass::look_here(std::span<const Target> targets, std::span<const uint32_t> order, float* logits,
+                     std::span<Outcome> outcomes) const {
+  std::vector<std::optional<Error>> faults(order.size());
+  model_.backend().parallel(static_cast<uint32_t>(order.size()), [&](uint32_t i) {
+    try {
+      look(targets[order[i]], logits + size_t{i} * model_.config().vocab_size, outcomes[order[i]]);
+    } catch (const Error& error) {
+      faults[i] = error;
+    }
+  });
+  for (const auto& fault : faults) {
+    if (fault) throw *fault;
+  }
+}
+
+Term Pass::term_of(const Target& target, float logprob) const {
+  const auto& [weights, old] = std::tie(target.trajectory->weights, target.trajectory->old_logprobs);
+  if (!loss_ || weights[target.token] == 0) return {};
+  return term(*loss_, weights[target.token], logprob, old.empty() ? 0 : old[target.token]);
 }
 
 // Leaves the gradient of the loss in place of the logits, where there is a loss.
 void Pass::look(const Target& target, float* logits, Outcome& out) const {
   thread_local sample::Scratch scratch;
-  const Trajectory& trajectory = *target.trajectory;
   const uint32_t vocab = model_.config().vocab_size;
-  const int32_t token = trajectory.tokens[target.token];
-  const float weight = trajectory.weights[target.token];
+  const int32_t token = target.trajectory->tokens[target.token];
   auto drawn = target.drawn;
-  if (drawn) {
-    drawn->logits = logits;
-    drawn->vocab = vocab;
-  }
+  if (drawn) drawn->logits = logits;
   const sample::Policy policy = drawn ? sample::Policy(*drawn, scratch) : sample::Policy(logits, vocab, scratch);
   out.logprob = policy.logprob(token);
-  if (loss_ && weight != 0) {
-    const float old = trajectory.old_logprobs.empty() ? 0 : trajectory.old_logprobs[target.token];
-    out.term = term(*loss_, weight, out.logprob, old);
-  }
+  out.term = term_of(target, out.logprob);
   if (out.term.slope != 0) {
     out.entropy = policy.differentiate(token, static_cast<float>(out.term.slope), logits);
     return;
   }
-  if (weight != 0) out.entropy = policy.entropy();
+  if (target.trajectory->weights[target.token] != 0) out.entropy = policy.entropy();
   if (loss_) std::fill_n(logits, vocab, 0.0f);
+}
+
+void Pass::look_on_device(std::span<const Target> targets, std::span<const uint32_t> order, const float* logits,
+                          std::span<Outcome> outcomes) {
+  const auto rows = policy_batch_.rows();
+  values_.resize(rows.size());
+  model_.backend().policies()->look(logits, model_.config().vocab_size, rows, policy_batch_.edits(), values_);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (!sample::possible(values_[i]))
+      throw Error(ErrorCode::internal, "no token can be sampled: no logit that the mask allows is finite");
+    Outcome& out = outcomes[order[i]];
+    out.logprob = sample::logprob(rows[i], values_[i]);
+    out.term = term_of(targets[order[i]], out.logprob);
+  }
+}
+
+// Entropies of what has a weight, and with `replace` the gradients in place of the logits.
+void Pass::differentiate_on_device(std::span<const Target> targets, std::span<const uint32_t> order, float* logits,
+                                   bool replace, std::span<Outcome> outcomes) {
+  const auto rows = policy_batch_.rows();
+  std::vector<compute::PolicySlope> slopes(rows.size());
+  bool wanted = replace;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const Target& target = targets[order[i]];
+    if (target.trajectory->weights[target.token] == 0) continue;
+    slopes[i] = sample::slope(rows[i], values_[i], static_cast<float>(outcomes[order[i]].term.slope));
+    wanted |= slopes[i].wanted;
+  }
+  if (!wanted) return;
+  std::vector<double> distances(rows.size());
+  model_.backend().policies()->differentiate(logits, model_.config().vocab_size, rows, policy_batch_.edits(), values_,
+                                             slopes, replace, distances);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (slopes[i].wanted) outcomes[order[i]].entropy = sample::entropy(rows[i], values_[i], distances[i]);
+  }
 }
 
 }  // namespace npr::train

@@ -7,9 +7,10 @@
 
 #include "branch/lexicon.h"
 #include "model/training_graph.h"
-#include "sample/row.h"
+#include "sample/policy_batch.h"
 #include "train/loss.h"
 #include "train/packing.h"
+#include "train/targets.h"
 
 namespace npr::train {
 
@@ -37,28 +38,26 @@ class Pass {
   std::vector<std::vector<float>>& logprobs() { return logprobs_; }
 
  private:
-  // A token to be evaluated, and what it was drawn with.
-  struct Target {
-    const Trajectory* trajectory;
-    uint32_t token;                    // its index
-    float* logprob;                    // where it goes
-    std::optional<sample::Row> drawn;  // its logits to come; none of a token without a request
-    // What `drawn` refers to, as it was then; empty where no penalty counts tokens.
-    std::vector<sample::Histogram> layers;
-    std::vector<const sample::Histogram*> response;
-    sample::Histogram own;
-  };
   struct Outcome;
-  class Targets;
 
   bool evaluate(std::span<const Target> targets, std::span<const uint32_t> rows);
+  std::vector<uint32_t> order(std::span<const Target> targets);
+  void look_here(std::span<const Target> targets, std::span<const uint32_t> order, float* logits,
+                 std::span<Outcome> outcomes) const;
   void look(const Target& target, float* logits, Outcome& out) const;
+  void look_on_device(std::span<const Target> targets, std::span<const uint32_t> order, const float* logits,
+                      std::span<Outcome> outcomes);
+  void differentiate_on_device(std::span<const Target> targets, std::span<const uint32_t> order, float* logits,
+                               bool replace, std::span<Outcome> outcomes);
+  Term term_of(const Target& target, float logprob) const;
 
   model::Model& model_;
   model::TrainingGraph& graph_;
   const branch::Lexicon& lexicon_;
   const Loss* loss_;
   model::GradientSink* gradients_;
+  sample::PolicyBatch policy_batch_;          // of the rows that the backend looks at
+  std::vector<compute::PolicyValue> values_;  // of each of them
   Totals totals_;
   std::vector<std::vector<float>> logprobs_;
 };

@@ -251,10 +251,10 @@ double attention_loss(const AttentionCase& c, const std::vector<std::vector<uint
 
 // Every gradient of small trees; of larger ones those along random directions.
 TEST(attention) {
-  const std::vector<AttentionCase> cases{{2, 1, 16, tree(3, {2, 1}, 2, 3)},
-                                         {3, 3, 16, tree(5, {}, 0, 0)},
-                                         {6, 2, 48, tree(70, {30, 129, 1}, 20, 65)},
-                                         {16, 2, 32, tree(150, {9, 40}, 3, 0)}};
+  const std::vector<AttentionCase> cases{
+      {2, 1, 16, tree(3, {2, 1}, 2, 3)},          {3, 3, 16, tree(5, {}, 0, 0)},
+      {6, 2, 48, tree(70, {30, 129, 1}, 20, 65)}, {16, 2, 32, tree(150, {9, 40}, 3, 0)},
+      {2, 1, 128, tree(64, {128, 64}, 30, 0)},    {1, 1, 160, tree(70, {30}, 5, 0)}};
   for (const AttentionCase& c : cases) {
     const uint32_t d = c.head_dim, heads = c.q_heads + 2 * c.kv_heads;
     std::vector<Slot> slots;
@@ -328,9 +328,11 @@ TEST(attention) {
   }
 }
 
-TEST(rotate) {
-  constexpr uint32_t d = 48, q_heads = 4, kv_heads = 2, heads = q_heads + 2 * kv_heads, rows = 67;
-  Random random(6);
+namespace {
+
+void check_rotation(uint32_t d, uint32_t rows) {
+  constexpr uint32_t q_heads = 4, kv_heads = 2, heads = q_heads + 2 * kv_heads;
+  Random random(d);
   std::vector<float> inv_freq(d / 2);
   for (uint32_t i = 0; i < d / 2; ++i) inv_freq[i] = std::pow(100.0f, -2.0f * static_cast<float>(i) / d);
   const auto x = random_floats(random, rows * heads * d), g = random_floats(random, rows * heads * d);
@@ -383,6 +385,15 @@ TEST(rotate) {
     CHECK(distance(got_q, dq_norm) < 1e-5);
     CHECK(distance(got_k, dk_norm) < 1e-5);
   }
+}
+
+}  // namespace
+
+TEST(rotate) {
+  check_rotation(48, 67);
+  check_rotation(16, 3);
+  check_rotation(128, 17);
+  check_rotation(256, 2);
 }
 
 TEST(int8_weights_can_not_be_trained) {

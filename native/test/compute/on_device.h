@@ -109,9 +109,7 @@ class OnDevice : public npr::compute::Backend {
     return {array, array->data()};
   }
   void upload(float* device, std::span<const float> host) override { std::copy(host.begin(), host.end(), device); }
-  void download(const float* device, std::span<float> host) override {
-    std::copy_n(device, host.size(), host.begin());
-  }
+  void download(const float* device, std::span<float> host) override { std::copy_n(device, host.size(), host.begin()); }
   void allocate_kv(const npr::compute::KvShape& shape, uint32_t slots, uint32_t q_heads,
                    const npr::compute::Rope& rope) override {
     backward_.reset();
@@ -242,8 +240,7 @@ class OnDevice : public npr::compute::Backend {
       });
     }
     void low_rank_add(const LowRank& factors, float* w) override {
-      at_.run(
-          [&] { inner_.low_rank_add(on_device(factors), at_.out(w, size_t{factors.rows} * factors.columns)); });
+      at_.run([&] { inner_.low_rank_add(on_device(factors), at_.out(w, size_t{factors.rows} * factors.columns)); });
     }
     size_t logit_bytes() const override { return inner_.logit_bytes(); }
     std::span<float> borrow(float* x, size_t count) override { return {x, count}; }

@@ -1,6 +1,7 @@
 // What training computes of a response is what was computed as it was sampled: every bit of every token, before and
 // after updates.
 #include "check.h"
+#include "sample/plain_policies.h"
 #include "schedule/flat_answer.h"
 #include "schedule/world.h"
 #include "train/trainer.h"
@@ -13,10 +14,12 @@ namespace {
 // An engine that its test steps, and what it answered.
 class Rollouts {
  public:
-  explicit Rollouts(const Setup& setup) {
-    auto model =
-        std::make_unique<model::Model>(checkpoint(), support::make_test_backend({.threads = setup.threads}),
-                                       setup.slots * checkpoint().config().kv_shape().slot_bytes(), setup.rows);
+  // far: logits are looked at by the backend, as where they lie on a device.
+  explicit Rollouts(const Setup& setup, bool far = false) {
+    auto backend = support::make_test_backend({.threads = setup.threads});
+    if (far && !backend->policies()) backend = std::make_unique<FarBackend>(std::move(backend), policies_);
+    auto model = std::make_unique<model::Model>(
+        checkpoint(), std::move(backend), setup.slots * checkpoint().config().kv_shape().slot_bytes(), setup.rows);
     engine_ = std::make_shared<schedule::Engine>(std::move(model), vocabulary(), setup.options,
                                                  [this](std::vector<Event>&& events) {
                                                    for (const auto& event : events) take(event);
@@ -24,6 +27,7 @@ class Rollouts {
   }
 
   const std::shared_ptr<schedule::Engine>& engine() { return engine_; }
+  const PlainPolicies& policies() const { return policies_; }
 
   // All requests at once; a group each, without those that failed, and with random weights.
   std::vector<train::Group> run(std::span<const Request> requests, RequestMaker& random) {
@@ -60,6 +64,7 @@ class Rollouts {
     answers_[{event.request, event.choice}].take(event);
   }
 
+  PlainPolicies policies_;
   std::shared_ptr<schedule::Engine> engine_;
   std::map<std::pair<RequestId, uint32_t>, FlatAnswer> answers_;
   std::set<RequestId> failed_;
@@ -107,9 +112,9 @@ train::TrainerOptions options(uint32_t micro_batch_tokens, bool lora) {
 
 TEST(log_probabilities_are_those_of_sampling_to_the_bit) {
   uint32_t branches = 0, micro_batches = 0;
-  for (uint32_t threads = 1; threads <= 3; ++threads) {
+  for (const auto& [threads, far] : {std::pair{1u, false}, {2u, false}, {3u, false}, {2u, true}}) {
     // Few slots, so that requests are preempted, too.
-    Rollouts rollouts({.threads = threads, .rows = 64, .slots = 900});
+    Rollouts rollouts({.threads = threads, .rows = 64, .slots = 900}, far);
     train::Trainer trainer(rollouts.engine(), options(threads == 2 ? 100 : 800, threads == 3));
     RequestMaker random(threads);
     for (int round = 0; round < 4; ++round) {
@@ -135,6 +140,33 @@ TEST(log_probabilities_are_those_of_sampling_to_the_bit) {
     branches += static_cast<uint32_t>(rollouts.engine()->stats().forked_branches);
   }
   CHECK(branches > 200 && micro_batches > 2);
+}
+
+// Who looks at the logits changes no token and no bit of a log-probability.
+TEST(logits_may_lie_away_from_the_host) {
+  Rollouts near({.threads = 2, .rows = 64}), far({.threads = 2, .rows = 64}, true);
+  RequestMaker random(5), same(5);
+  auto requests = random_requests(random, 40);
+  random_requests(same, 40);
+  for (auto& request : requests) request.logprobs = -1;
+  const auto here = near.run(requests, random), there = far.run(requests, same);
+  CHECK_EQ(here.size(), there.size());
+  for (size_t i = 0; i < here.size(); ++i) {
+    for (size_t j = 0; j < here[i].trajectories.size(); ++j) {
+      CHECK(here[i].trajectories[j].tokens == there[i].trajectories[j].tokens);
+      CHECK(here[i].trajectories[j].old_logprobs == there[i].trajectories[j].old_logprobs);
+    }
+  }
+  const uint64_t drawn = far.policies().looked;
+  train::Trainer trainer(near.engine(), options(800, false)), away(far.engine(), options(800, false));
+  const auto expected = trainer.accumulate(here, {.kind = train::Loss::Kind::clipped});
+  const auto got = away.accumulate(there, {.kind = train::Loss::Kind::clipped});
+  CHECK(got.logprobs == expected.logprobs);
+  CHECK_EQ(got.entropy, expected.entropy);
+  CHECK_EQ(got.loss, expected.loss);
+  if (!support::on_cuda()) CHECK(drawn > 200 && far.policies().looked > drawn + 200);
+  const double norm = trainer.step(1e-3).report.gradient_norm;
+  CHECK(std::abs(away.step(1e-3).report.gradient_norm - norm) < 1e-4 * norm);
 }
 
 // The same rollouts in micro-batches of any size: no bit of a log-probability depends on what else is in the batch.

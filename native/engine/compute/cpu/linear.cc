@@ -41,9 +41,7 @@ const void* Linear::operands(const bf16* x, uint32_t rows, const PackedMatrix& w
   const uint32_t k = w.k();
   const size_t row_bytes = kernels.operand_row_bytes(k);
   std::byte* out = converted_.grow(rows * row_bytes);
-  const auto convert = [&](uint32_t row, uint32_t) {
-    kernels.operands(x + size_t{row} * k, k, out + row * row_bytes);
-  };
+  const auto convert = [&](uint32_t row, uint32_t) { kernels.operands(x + size_t{row} * k, k, out + row * row_bytes); };
   if (size_t{rows} * k < least_elements) {
     for (uint32_t row = 0; row < rows; ++row) convert(row, 0);
   } else {

@@ -41,7 +41,7 @@ class Linear {
     std::byte* grow(size_t bytes);  // what they held is lost
   };
   Operands converted_, arranged_;  // of one call, where its rows are not taken as they are
-  std::vector<Pages> sums_;  // one a thread: what a task's outputs come to
+  std::vector<Pages> sums_;        // one a thread: what a task's outputs come to
 };
 
 }  // namespace npr::compute

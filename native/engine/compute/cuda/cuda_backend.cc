@@ -14,6 +14,7 @@
 #include "compute/cuda/cuda_check.h"
 #include "compute/cuda/cuda_matrix.h"
 #include "compute/cuda/cuda_memory.h"
+#include "compute/cuda/cuda_policies.h"
 #include "compute/cuda/cuda_stream.h"
 #include "compute/cuda/graph_cache.h"
 #include "compute/cuda/kv_pool.h"
@@ -32,11 +33,12 @@ constexpr uint32_t most_graph_rows = 256;
 uint32_t thread_count(uint32_t asked) { return asked ? asked : std::max(1u, std::thread::hardware_concurrency()); }
 
 // Grown by at least half, so that batches of slowly growing size seldom do. True where it has a new place.
-bool reserve(DeviceArray& array, size_t bytes, const char* what) {
+template <class Array>
+bool reserve(Array& array, size_t bytes, const char* what) {
   if (array.bytes() >= bytes) return false;
   const size_t grown = std::max({bytes, array.bytes() + array.bytes() / 2, size_t{1} << 16});
-  array = DeviceArray();
-  array = DeviceArray(grown, what);
+  array = Array();
+  array = Array(grown, what);
   return true;
 }
 
@@ -47,6 +49,7 @@ class CudaBackend : public Backend {
         staging_(stream_),
         writer_(stream_, threads_),
         linear_(stream_),
+        policies_(stream_),
         graphs_(stream_) {
     NPR_CUDA(cudaGetDeviceProperties(&device_, 0));
   }
@@ -127,6 +130,8 @@ class CudaBackend : public Backend {
   void parallel(uint32_t count, const std::function<void(uint32_t)>& task) override {
     threads_.run(count, [&](uint32_t index, uint32_t) { task(index); });
   }
+  uint32_t logit_rows() const override { return 256; }
+  Policies* policies() override { return &policies_; }
   Backward& backward() override {
     ensure(attention_.has_value(), "the KV pool is set up before training");
     if (!backward_) backward_.emplace(stream_, linear_, pool_, q_heads_, batch_);
@@ -159,6 +164,7 @@ class CudaBackend : public Backend {
   DeviceArray inv_freq_;  // [head_dim / 2]
   std::optional<CudaAttention> attention_;
 
+  CudaPolicies policies_;
   CudaBatch batch_;
   DeviceArray placement_;  // of the batch: positions, then slots [2, rows]
   DeviceArray cos_, sin_;  // [rows, head_dim / 2]
@@ -226,10 +232,7 @@ void CudaBackend::embed(std::span<const int32_t> tokens, const Matrix& table, fl
 
 std::span<const float> CudaBackend::host(const float* device, size_t count) {
   const size_t bytes = count * sizeof(float);
-  if (host_.bytes() < bytes) {
-    host_ = PinnedArray();
-    host_ = PinnedArray(bytes, "copies from the GPU");
-  }
+  reserve(host_, bytes, "copies from the GPU");
   NPR_CUDA(cudaMemcpyAsync(host_.as<void>(), device, bytes, cudaMemcpyDeviceToHost, stream_));
   NPR_CUDA(cudaStreamSynchronize(stream_));
   return {host_.as<float>(), count};

@@ -30,9 +30,9 @@ struct TileAt {
   }
 };
 
-// Parts of K are added up in registers, which Tokens = 128 has the registers for; else there is one part.
+// Parts of K are added up in registers, which up to 192 tokens there are enough of; else there is one part.
 template <class Shape>
-constexpr bool adds_parts = Shape::Tokens <= 128;
+constexpr bool adds_parts = Shape::Tokens <= 192;
 
 // A whole warpgroup is there for the copies: of 168 registers a thread it keeps 40, the others get 232 each.
 template <class Shape>
@@ -59,6 +59,7 @@ __global__ __launch_bounds__(persistent_threads<Shape>, 1) void gemm_persistent(
     if (warp == Shape::Groups * 4 && lane == 0) {
       ptx::prefetch_map(a);
       ptx::prefetch_map(b);
+      if (out.in_fours) ptx::prefetch_map(d);
       Cursor<Shape> cursor;
       for (uint32_t tile = blockIdx.x / pair; tile < tiles; tile += stride) {
         const TileAt at(problem, tile);
@@ -70,6 +71,16 @@ __global__ __launch_bounds__(persistent_threads<Shape>, 1) void gemm_persistent(
           ptx::barrier_expect(ring.full(s), Shape::stage_bytes);
           load_rows<MnA, 128>(ring.a(s), a, ring.full(s), row0, k, ptx::Cache::normal);
           load_rows<MnB, half>(ring.b(s) + rank * half * 128, b, ring.full(s), token0, k, ptx::Cache::normal, 3);
+          // What the tile will be added to is in L2 when it is asked for: a strip of 32 tokens at each of the last
+          // blocks.
+          if (const uint32_t left = problem.k_blocks - 1 - block;
+              out.add && out.in_fours && left < Shape::Tokens / store_tokens) {
+            for (uint32_t i = 0; i < 128 / store_rows; ++i) {
+              ptx::prefetch_box(
+                  d, row0 + i * store_rows,
+                  at.token_tile * Shape::Tokens + (Shape::Tokens / store_tokens - 1 - left) * store_tokens);
+            }
+          }
         }
       }
     }
@@ -80,27 +91,24 @@ __global__ __launch_bounds__(persistent_threads<Shape>, 1) void gemm_persistent(
     for (uint32_t tile = blockIdx.x / pair; tile < tiles; tile += stride) {
       const TileAt at(problem, tile);
       const uint32_t row0 = at.row_tile * pair_rows + rank * 128, token0 = at.token_tile * Shape::Tokens;
-      const auto put = [&](const float(&sums)[Shape::Tokens / 2]) {
-        if (out.in_fours) {
-          store_fragment(d, out, ring.out(), token0, row0, sums);
-        } else {  // lines that no box can have
-          out.fragment(token0 + lane % 4 * 2, row0 + warp * 16 + lane / 4, sums);
-        }
+      const auto depth = [&](uint32_t part) {
+        return part_begin(problem.k_blocks, problem.parts, part + 1) -
+               part_begin(problem.k_blocks, problem.parts, part);
       };
-      float sum[Shape::Tokens / 2];
+      float total[Shape::Tokens / 2];
+      accumulate<Shape, MnA, MnB, pair>(total, ring, cursor, depth(0));
       if constexpr (adds_parts<Shape>) {
-        float total[Shape::Tokens / 2];
-        for (uint32_t part = 0; part < problem.parts; ++part) {
-          accumulate<Shape, MnA, MnB, pair>(sum, ring, cursor,
-                                            part_begin(problem.k_blocks, problem.parts, part + 1) -
-                                                part_begin(problem.k_blocks, problem.parts, part));
+        for (uint32_t part = 1; part < problem.parts; ++part) {
+          float sum[Shape::Tokens / 2];
+          accumulate<Shape, MnA, MnB, pair>(sum, ring, cursor, depth(part));
 #pragma unroll
-          for (uint32_t i = 0; i < Shape::Tokens / 2; ++i) total[i] = part ? __fadd_rn(total[i], sum[i]) : sum[i];
+          for (uint32_t i = 0; i < Shape::Tokens / 2; ++i) total[i] = __fadd_rn(total[i], sum[i]);
         }
-        put(total);
-      } else {
-        accumulate<Shape, MnA, MnB, pair>(sum, ring, cursor, problem.k_blocks);
-        put(sum);
+      }
+      if (out.in_fours) {
+        store_fragment(d, out, ring.out(), token0, row0, total);
+      } else {  // lines that no box can have
+        out.fragment(token0 + lane % 4 * 2, row0 + warp * 16 + lane / 4, total);
       }
     }
     ptx::store_wait();

@@ -22,12 +22,13 @@ __device__ inline void barrier_expect(uint32_t barrier, uint32_t bytes) {
 __device__ inline void barrier_arrive(uint32_t barrier) {
   asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
 }
-// At the barrier of the same name in block `rank` of the cluster.
+// At the barrier of the same name in block `rank` of the cluster. Orders no writes of other threads' view: a release at
+// the cluster's scope is a fence of the whole device, 0.75 us of it.
 __device__ inline void barrier_arrive_at(uint32_t barrier, uint32_t rank) {
   asm volatile(
       "{\n.reg .b32 remote;\n"
       "mapa.shared::cluster.u32 remote, %0, %1;\n"
-      "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote];\n}" ::"r"(barrier),
+      "mbarrier.arrive.shared::cluster.b64 _, [remote];\n}" ::"r"(barrier),
       "r"(rank)
       : "memory");
 }
@@ -37,6 +38,19 @@ __device__ inline void barrier_wait(uint32_t barrier, uint32_t parity) {
       "{\n.reg .pred done;\n"
       "again:\n"
       "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
+      "@done bra over;\n"
+      "bra again;\n"
+      "over:\n}" ::"r"(barrier),
+      "r"(parity)
+      : "memory");
+}
+
+// The same, after which is seen what other blocks sent with the barrier's bytes.
+__device__ inline void barrier_wait_cluster(uint32_t barrier, uint32_t parity) {
+  asm volatile(
+      "{\n.reg .pred done;\n"
+      "again:\n"
+      "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 done, [%0], %1;\n"
       "@done bra over;\n"
       "bra again;\n"
       "over:\n}" ::"r"(barrier),
@@ -72,6 +86,12 @@ __device__ inline void load_box_to(uint16_t mask, uint32_t to, const CUtensorMap
       : "memory");
 }
 
+// The box on its way to L2.
+__device__ inline void prefetch_box(const CUtensorMap& map, uint32_t column, uint32_t row) {
+  asm volatile("cp.async.bulk.prefetch.tensor.2d.L2.global.tile [%0, {%1, %2}];" ::"l"(&map), "r"(column), "r"(row)
+               : "memory");
+}
+
 // A box from shared memory to the tensor, in the group that store_commit() ends. What lies outside the tensor is left
 // out.
 __device__ inline void store_box(const CUtensorMap& map, uint32_t from, uint32_t column, uint32_t row) {
@@ -90,6 +110,14 @@ __device__ inline void store_wait() { asm volatile("cp.async.bulk.wait_group 0;"
 __device__ inline void copy_fence() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
 __device__ inline void store_shared(uint32_t to, float x) {
   asm volatile("st.shared.f32 [%0], %1;" ::"r"(to), "f"(x) : "memory");
+}
+__device__ inline float4 load_shared(uint32_t from) {
+  float4 v;
+  asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
+               : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
+               : "r"(from)
+               : "memory");
+  return v;
 }
 
 // --- clusters ---
@@ -110,6 +138,25 @@ __device__ inline void cluster_sync() {
       "barrier.cluster.arrive.release.aligned;\n"
       "barrier.cluster.wait.acquire.aligned;" ::
           : "memory");
+}
+// The same in two halves, without the fence: the others only see that all came this far.
+__device__ inline void cluster_arrive() {
+  __syncwarp();
+  asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
+}
+__device__ inline void cluster_wait() {
+  __syncwarp();
+  asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
+// `x` to the same address in block `rank`, whose barrier at the address of `barrier` counts its four bytes.
+__device__ inline void push(uint32_t to, uint32_t barrier, uint32_t rank, float x) {
+  asm volatile(
+      "{\n.reg .b32 remote, counts;\n"
+      "mapa.shared::cluster.u32 remote, %0, %2;\n"
+      "mapa.shared::cluster.u32 counts, %1, %2;\n"
+      "st.async.shared::cluster.mbarrier::complete_tx::bytes.f32 [remote], %3, [counts];\n}" ::"r"(to),
+      "r"(barrier), "r"(rank), "f"(x)
+      : "memory");
 }
 // Four floats at `address` of block `rank`.
 __device__ inline float4 load_from(uint32_t address, uint32_t rank) {
@@ -144,7 +191,11 @@ __device__ inline void launch_dependents() {
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 #endif
 }
-// Until all that was launched before is complete and its writes are seen.
-__device__ inline void wait_for_dependencies() { asm volatile("griddepcontrol.wait;" ::: "memory"); }
+// Until all that was launched before is complete and its writes are seen. Before sm_90 launches do not overlap.
+__device__ inline void wait_for_dependencies() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
 
 }  // namespace npr::compute::ptx

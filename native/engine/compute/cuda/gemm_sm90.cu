@@ -1,6 +1,8 @@
 #include <algorithm>
+#include <iterator>
 
 #include "compute/cuda/cuda_check.h"
+#include "compute/cuda/cuda_launch.h"
 #include "compute/cuda/gemm_output.cuh"
 #include "compute/cuda/gemm_persistent.cuh"
 #include "compute/cuda/gemm_sm90.h"
@@ -11,32 +13,63 @@ namespace npr::compute {
 
 namespace {
 
+// What a wave of blocks takes on an H200, in microseconds: fitted to every tile's times of the layers of Qwen3-4B,
+// which it meets to about a tenth. `together`: blocks a multiprocessor holds; `full`: of 64 reduction elements when it
+// holds that many, `alone`: when it holds one; `end`: a block's beginning and end; `part`: more of it for each further
+// part.
+struct Pace {
+  uint32_t together;
+  double full, alone, end, part;
+};
+constexpr double memory_tb = 4.0;  // TB/s that weights are read with
+// Shared memory, 128 bytes a clock, hands a persistent block's 128 rows and its tokens to the matrix instruction while
+// the next come in: 256 + 3 * tokens clocks, of which 256 tokens use all for products.
+constexpr Pace persistent_pace(uint32_t tokens) {
+  const double depth = (256 + 3.0 * tokens) / 1550;
+  return {1, depth, depth, 2.0 + 0.01 * tokens, 0.3};
+}
+
 struct Kernel {
   const void* function;
   uint32_t groups, tokens, threads, shared_bytes;
+  Pace pace;
 };
 
-template <int Groups, int Tokens, int Stages>
-Kernel split() {
-  using Shape = GemmShape<Groups, Tokens, Stages>;
-  return {reinterpret_cast<const void*>(gemm_split<Shape, RowMajorOut>), Groups, Tokens, split_threads<Shape>,
-          Shape::shared_bytes};
+template <int Groups, int Tokens, int Stages, bool Pushes = false>
+Kernel split(Pace pace) {
+  using Shape = GemmShape<Groups, Tokens, Stages, Pushes ? Landing<Groups, Tokens>::bytes : 0>;
+  return {reinterpret_cast<const void*>(gemm_split<Shape, RowMajorOut>),
+          Groups,
+          Tokens,
+          split_threads<Shape>,
+          Shape::shared_bytes,
+          pace};
 }
 
 template <int Tokens, int Stages, bool MnA, bool MnB>
 Kernel persistent() {
   using Shape = GemmShape<2, Tokens, Stages, store_bytes>;
-  return {reinterpret_cast<const void*>(gemm_persistent<Shape, MnA, MnB, RowMajorOut>), 2, Tokens,
-          persistent_threads<Shape>, Shape::shared_bytes};
+  return {reinterpret_cast<const void*>(gemm_persistent<Shape, MnA, MnB, RowMajorOut>),
+          2,
+          Tokens,
+          persistent_threads<Shape>,
+          Shape::shared_bytes,
+          persistent_pace(Tokens)};
 }
 
 // In the order of GemmTile. Up to 32 tokens three blocks share a multiprocessor, with 144 KB of weights and more on
 // their way; from 64 on, 128 weights a block halve how often tokens are read from L2.
-const Kernel split_kernels[] = {split<1, 8, 8>(),  split<1, 16, 7>(),  split<1, 32, 6>(),
-                                split<2, 64, 4>(), split<2, 128, 3>(), split<2, 256, 4>()};
-const Kernel whole_kernel = persistent<256, 4, false, false>();
-const Kernel parts_kernel = persistent<128, 6, false, false>();
-const Kernel input_kernel = persistent<256, 4, true, false>();
+const Kernel split_kernels[] = {split<1, 8, 7, true>({}),
+                                split<1, 16, 6, true>({}),
+                                split<1, 32, 6>({3, 0.46, 0.22, 1.4, 0.2}),
+                                split<2, 64, 4>({2, 0.64, 0.45, 1.5, 1.0}),
+                                split<2, 128, 3>({2, 0.91, 0.64, 2.8, 0.9}),
+                                split<2, 256, 4>({1, 0.90, 0.70, 3.0, 2.0})};
+// From GemmTile::persistent128 on.
+const Kernel persistent_kernels[] = {persistent<128, 6, false, false>(), persistent<160, 5, false, false>(),
+                                     persistent<192, 4, false, false>(), persistent<256, 4, false, false>()};
+const Kernel input_kernels[] = {persistent<160, 5, true, false>(), persistent<192, 4, true, false>(),
+                                persistent<224, 4, true, false>(), persistent<256, 4, true, false>()};
 const Kernel weight_kernel = persistent<256, 4, true, true>();
 
 constexpr uint32_t ceil_div(uint32_t a, uint32_t b) { return (a + b - 1) / b; }
@@ -48,14 +81,30 @@ uint32_t parts_of(uint32_t n, uint32_t k) {
   return std::min({wanted, room, most_parts});
 }
 
+constexpr GemmTile first_persistent = GemmTile::persistent128;
+
+// Microseconds of `blocks`, each of `depth` times 64 reduction elements.
+double time_of(const Kernel& kernel, uint64_t blocks, uint32_t depth, uint32_t parts, uint32_t multiprocessors) {
+  const Pace& pace = kernel.pace;
+  const uint64_t wave = uint64_t{multiprocessors} * pace.together, rest = blocks % wave;
+  const double end = pace.end + pace.part * (parts - 1);
+  double time = static_cast<double>(blocks / wave) * (end + pace.full * depth);
+  if (rest) time += end + (rest <= multiprocessors ? pace.alone : pace.full) * depth;
+  return time;
+}
+double persistent_time(const Kernel& kernel, uint32_t n, uint32_t tokens, uint32_t k, uint32_t parts,
+                       uint32_t multiprocessors) {
+  const uint64_t pairs = uint64_t{ceil_div(n, pair_rows)} * ceil_div(tokens, kernel.tokens);
+  return time_of(kernel, pairs * 2, ceil_div(k, k_block), parts, multiprocessors);
+}
+
 void launch(const Kernel& kernel, uint32_t blocks, uint32_t cluster, bool early, cudaStream_t stream,
             void** arguments) {
   cudaLaunchAttribute attributes[2];
   attributes[0].id = cudaLaunchAttributeClusterDimension;
   attributes[0].val.clusterDim.x = cluster;
   attributes[0].val.clusterDim.y = attributes[0].val.clusterDim.z = 1;
-  attributes[1].id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attributes[1].val.programmaticStreamSerializationAllowed = early;
+  attributes[1] = overlapping(early);
   const cudaLaunchConfig_t config{.gridDim = {blocks, 1, 1},
                                   .blockDim = {kernel.threads, 1, 1},
                                   .dynamicSmemBytes = kernel.shared_bytes,
@@ -89,7 +138,8 @@ void launch_persistent(const Kernel& kernel, CUtensorMap a, CUtensorMap b, uint3
 }  // namespace
 
 const char* name(GemmTile tile) {
-  constexpr const char* names[] = {"split8", "split16", "split32", "split64", "split128", "split256", "persistent"};
+  constexpr const char* names[] = {"split8",   "split16",       "split32",       "split64",       "split128",
+                                   "split256", "persistent128", "persistent160", "persistent192", "persistent256"};
   return names[static_cast<int>(tile)];
 }
 
@@ -103,7 +153,9 @@ GemmSm90::GemmSm90(cudaStream_t stream) : stream_(stream) {
                                   static_cast<int>(kernel.shared_bytes)));
   };
   for (const Kernel& kernel : split_kernels) allow(kernel);
-  for (const Kernel* kernel : {&whole_kernel, &parts_kernel, &input_kernel, &weight_kernel}) allow(*kernel);
+  for (const Kernel& kernel : persistent_kernels) allow(kernel);
+  for (const Kernel& kernel : input_kernels) allow(kernel);
+  allow(weight_kernel);
 }
 
 bool GemmSm90::available() {
@@ -114,7 +166,7 @@ bool GemmSm90::available() {
   if (major != 9 || minor != 0) return false;
   // Code for an older architecture, translated by the driver, would have the kernels without their contents.
   cudaFuncAttributes attributes;
-  NPR_CUDA(cudaFuncGetAttributes(&attributes, whole_kernel.function));
+  NPR_CUDA(cudaFuncGetAttributes(&attributes, weight_kernel.function));
   return attributes.ptxVersion >= 90;
 }
 
@@ -122,25 +174,32 @@ bool GemmSm90::readable(const bf16* data, uint64_t stride) {
   return reinterpret_cast<uintptr_t>(data) % 16 == 0 && stride % 8 == 0;
 }
 
-// The least time, taken as that of the operands' way from L2 (a multiprocessor gets about 37 bytes a clock, so tiles of
-// up to 256 tokens wait for it rather than for the matrix instruction, unless a pair shares): waves of tiles times
-// operand rows a tile reads, times its reduction elements and as much as 256 of them for its beginning and its end.
+bool GemmSm90::fits(GemmTile tile, uint32_t n, uint32_t k) {
+  return tile != GemmTile::persistent256 || parts_of(n, k) == 1;
+}
+
+// The least time by the measured pace of each tile.
 GemmTile GemmSm90::choose(uint32_t rows, uint32_t n, uint32_t k) const {
-  for (int i = 0; i < 4; ++i) {
+  for (int i = 0; i < 2; ++i) {
     if (rows <= split_kernels[i].tokens) return static_cast<GemmTile>(i);
   }
   const uint32_t parts = parts_of(n, k);
-  const auto waves = [&](uint64_t tiles) { return (tiles + multiprocessors_ - 1) / multiprocessors_; };
-  const uint32_t persistent_tokens = parts == 1 ? 256 : 128;
-  GemmTile best = GemmTile::persistent;
-  // Of the pair's tokens half come from the other block; 256 tokens then wait for the matrix instruction, as 288 would
-  // for L2.
-  uint64_t least = waves(uint64_t{ceil_div(n, pair_rows)} * 2 * ceil_div(rows, persistent_tokens)) *
-                   (parts == 1 ? 288 : 192) * (k + 256);
-  for (const GemmTile tile : {GemmTile::split64, GemmTile::split128, GemmTile::split256}) {
-    const uint32_t tokens = split_kernels[static_cast<int>(tile)].tokens;
-    const uint64_t time =
-        waves(uint64_t{ceil_div(n, 128)} * ceil_div(rows, tokens) * parts) * (128 + tokens) * (k / parts + 256);
+  GemmTile best = GemmTile::split32;
+  double least = 1e30;
+  for (int i = static_cast<int>(best); i < gemm_tiles; ++i) {
+    const auto tile = static_cast<GemmTile>(i);
+    if (!fits(tile, n, k)) continue;
+    double time;
+    if (tile >= first_persistent) {
+      time = persistent_time(persistent_kernels[i - static_cast<int>(first_persistent)], n, rows, k, parts,
+                             multiprocessors_);
+    } else {
+      const Kernel& kernel = split_kernels[i];
+      time = time_of(kernel, uint64_t{ceil_div(n, kernel.groups * wgmma_m)} * ceil_div(rows, kernel.tokens) * parts,
+                     ceil_div(k, k_block) / parts, parts, multiprocessors_);
+    }
+    // No tile gets weights faster than memory reads them; of those that wait for it the quicker is still better.
+    time = std::max(time, 2e-6 * n * k / memory_tb) + 0.01 * time;
     if (time < least) least = time, best = tile;
   }
   return best;
@@ -149,8 +208,8 @@ GemmTile GemmSm90::choose(uint32_t rows, uint32_t n, uint32_t k) const {
 void GemmSm90::product(GemmTile tile, Bf16View x, Bf16View w, float* out, bool add) const {
   const uint32_t rows = x.rows, n = w.rows, k = w.columns, parts = parts_of(n, k);
   RowMajorOut to = row_major(out, rows, n, add);
-  if (tile == GemmTile::persistent) {
-    const Kernel& kernel = parts == 1 ? whole_kernel : parts_kernel;
+  if (tile >= first_persistent) {
+    const Kernel& kernel = persistent_kernels[static_cast<int>(tile) - static_cast<int>(first_persistent)];
     launch_persistent(kernel, map_of(w, 128), map_of(x, kernel.tokens / 2), n, rows, k, parts, to, multiprocessors_,
                       stream_);
     return;
@@ -163,7 +222,12 @@ void GemmSm90::product(GemmTile tile, Bf16View x, Bf16View w, float* out, bool a
 }
 
 void GemmSm90::input(Bf16View g, Bf16View w, float* dx) const {
-  launch_persistent(input_kernel, map_of(w, k_block), map_of(g, input_kernel.tokens / 2), w.columns, g.rows, w.rows, 1,
+  const auto time = [&](const Kernel& kernel) {
+    return persistent_time(kernel, w.columns, g.rows, w.rows, 1, multiprocessors_);
+  };
+  const Kernel& kernel = *std::min_element(std::begin(input_kernels), std::end(input_kernels),
+                                           [&](const Kernel& a, const Kernel& b) { return time(a) < time(b); });
+  launch_persistent(kernel, map_of(w, k_block), map_of(g, kernel.tokens / 2), w.columns, g.rows, w.rows, 1,
                     row_major(dx, g.rows, w.columns, false), multiprocessors_, stream_);
 }
 

@@ -11,9 +11,20 @@
 
 namespace npr::compute {
 
-// A kernel and its tile: the number is that of its tokens, `persistent` the one for many.
-enum class GemmTile { split8, split16, split32, split64, split128, split256, persistent };
-constexpr int gemm_tiles = 7;
+// A kernel and its tile: the number is that of its tokens. The persistent ones are for many.
+enum class GemmTile {
+  split8,
+  split16,
+  split32,
+  split64,
+  split128,
+  split256,
+  persistent128,
+  persistent160,
+  persistent192,
+  persistent256
+};
+constexpr int gemm_tiles = 10;
 const char* name(GemmTile tile);
 
 // A row-major bf16 matrix on the device, rows `stride` elements apart.
@@ -33,6 +44,8 @@ class GemmSm90 {
   // Whether tensor copies can read it.
   static bool readable(const bf16* data, uint64_t stride);
 
+  // Whether the tile computes products with [n, k]: the widest has no registers left to add up parts of K.
+  static bool fits(GemmTile tile, uint32_t n, uint32_t k);
   GemmTile choose(uint32_t rows, uint32_t n, uint32_t k) const;
   // out [x.rows, w.rows] = x . w^T, or out += that.
   void product(GemmTile tile, Bf16View x, Bf16View w, float* out, bool add) const;

@@ -19,7 +19,7 @@ template <int Count, class Output>
 __device__ inline void store_fragment(const CUtensorMap& map, const Output& out, uint32_t staging, uint32_t token0,
                                       uint32_t row0, const float (&sum)[Count]) {
   constexpr int batch = Output::batch;
-  static_assert(batch == store_tokens / 8 * 4 && Count % (2 * batch) == 0);
+  static_assert(batch == store_tokens / 8 * 4 && Count % batch == 0);
   const uint32_t warp = threadIdx.x / 32, lane = threadIdx.x % 32, two = warp / 2;
   const bool leads = warp % 2 == 0 && lane == 0;
   const uint32_t token = token0 + lane % 4 * 2, row = row0 + warp * 16 + lane / 4;
@@ -38,7 +38,13 @@ __device__ inline void store_fragment(const CUtensorMap& map, const Output& out,
   for (int first = 0; first < Count; first += batch) {
     const uint32_t round = first / batch, buffer = staging + (two * 2 + round % 2) * store_buffer;
     if (out.add && first + batch < Count) out.load_old(token, row, first + batch, old[(round + 1) % 2]);
-    if (leads) ptx::store_wait_read<1>();  // the buffer's last box, two rounds ago
+    if (leads) {  // for the buffer's last box, of two rounds ago or of the last tile
+      if (round) {
+        ptx::store_wait_read<1>();
+      } else {
+        ptx::store_wait_read<0>();
+      }
+    }
     ptx::named_sync(1 + two, 64);
 #pragma unroll
     for (int i = 0; i < batch; ++i) {

@@ -17,8 +17,8 @@ class MatrixWriter {
  public:
   MatrixWriter(cudaStream_t stream, ThreadPool& threads);
 
-  // Fills `matrix` with rows stacked along n, and waits. Throws Error(invalid_checkpoint) where a value is not finite as bf16;
-  // the contents are undefined then.
+  // Fills `matrix` with rows stacked along n, and waits. Throws Error(invalid_checkpoint) where a value is not finite
+  // as bf16; the contents are undefined then.
   void fill(const CudaMatrix& matrix, std::span<const HostRows> parts);
   // The same from a device array [n, k].
   void fill(const CudaMatrix& matrix, const float* rows);

@@ -63,17 +63,13 @@ __device__ inline float warp_sum(float x) {
   return x;
 }
 
-// The sum over a block's threads, in all of them; once a kernel.
-template <uint32_t threads>
-__device__ float block_sum(float x) {
-  __shared__ float sums[threads / 32];
+// The sum over a block's threads, whole warps, in all of them; once a kernel.
+__device__ inline float block_sum(float x) {
+  __shared__ float sums[32];
   x = warp_sum(x);
   if (threadIdx.x % 32 == 0) sums[threadIdx.x / 32] = x;
   __syncthreads();
-  float total = 0;
-#pragma unroll
-  for (uint32_t warp = 0; warp < threads / 32; ++warp) total += sums[warp];
-  return total;
+  return warp_sum(threadIdx.x % 32 < blockDim.x / 32 ? sums[threadIdx.x % 32] : 0.0f);
 }
 
 }  // namespace npr::compute

@@ -1,0 +1,61 @@
+// Distributions over the vocabulary, and draws from them, where the logits lie: for backends that keep them away from
+// the host's memory.
+//
+// A row's distribution is the softmax of scale * (logits + edits), natural logarithms throughout. Logits that are not
+// finite count as minus infinity. Bits are those of sample/: chunks of 4,096 entries counted from token 0, each summed
+// in 16 interleaved sums of fp32 in units of its own maximum, and merged in order in fp64.
+#pragma once
+#include <cstdint>
+#include <span>
+
+namespace npr::compute {
+
+// The logit becomes logit + bias; minus infinity: the token can't come.
+struct LogitEdit {
+  int32_t token;
+  float bias;
+};
+
+struct PolicyRow {
+  enum class Token : uint8_t {
+    given,    // `token`
+    drawn,    // the first at which the cumulative distribution, in order of ids, exceeds `uniform`
+    largest,  // of the largest logit, the lowest id among equals
+  };
+  uint32_t row;  // of the logits
+  Token which;
+  int32_t token;
+  float scale;     // 1 / temperature
+  double uniform;  // in [0, 1)
+  // [begin, end) of the list of edits; each token at most once.
+  uint32_t edits_begin, edits_end;
+};
+
+struct PolicyValue {
+  int32_t token;
+  float logit;   // of the token, edited
+  float max;     // of the finite ones; minus infinity: there is none, and nothing else is said
+  double total;  // sum of exp((logit - max) * scale); 0 for `largest`
+};
+
+// What becomes of a row: gradient(j) = factor * exp((logit(j) - max) * scale), and `slope` more at its token.
+struct PolicySlope {
+  float factor, slope;
+  bool wanted;  // false: the row becomes zeros, and is not looked at
+};
+
+// Thread safety: as its backend. Calls wait for their results.
+class Policies {
+ public:
+  virtual ~Policies() = default;
+  // values[i] of rows[i] of logits [.., vocab], a device array.
+  virtual void look(const float* logits, uint32_t vocab, std::span<const PolicyRow> rows,
+                    std::span<const LogitEdit> edits, std::span<PolicyValue> values) = 0;
+  // distances[i]: sum of exp((logit - max) * scale) * (logit - max) over rows[i], whose values look() gave. With
+  // `replace`, gradients take the place of the logits.
+  virtual void differentiate(float* logits, uint32_t vocab, std::span<const PolicyRow> rows,
+                             std::span<const LogitEdit> edits, std::span<const PolicyValue> values,
+                             std::span<const PolicySlope> slopes, bool replace, std::span<double> distances) = 0;
+};
+
+}  // namespace npr::compute

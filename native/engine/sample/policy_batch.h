@@ -1,0 +1,45 @@
+// Rows whose distributions a backend looks at where their logits lie (compute/policy.h), with the bits of
+// distribution.cc: those that need no list of tokens.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "compute/policy.h"
+#include "sample/row.h"
+
+namespace npr::sample {
+
+// Thread safety: one thread at a time.
+class PolicyBatch {
+ public:
+  void clear();
+  // A row of logits at `at`, to draw its token; false, and nothing is added, where the host has to.
+  bool draw(const Row& row, uint32_t at);
+  // To look at a given token: as one that was drawn with `row`, or under the softmax of the raw logits.
+  bool look(const Row& row, uint32_t at, int32_t token);
+  bool look(uint32_t at, int32_t token);
+  // The rows' logits lie so many rows further on.
+  void shift(uint32_t by);
+
+  std::span<const compute::PolicyRow> rows() const { return rows_; }
+  std::span<const compute::LogitEdit> edits() const { return edits_; }
+
+ private:
+  bool add(const Row& row, compute::PolicyRow policy);
+
+  std::vector<compute::PolicyRow> rows_;
+  std::vector<compute::LogitEdit> edits_;
+};
+
+// Whether there is a token to draw.
+bool possible(const compute::PolicyValue& value);
+// What Distribution::logprob() says of the token, or 0 at temperature 0.
+float logprob(const compute::PolicyRow& row, const compute::PolicyValue& value);
+// What makes the logits coefficient * d logprob / d logits, as Policy::differentiate() does.
+compute::PolicySlope slope(const compute::PolicyRow& row, const compute::PolicyValue& value, float coefficient);
+// In nats.
+double entropy(const compute::PolicyRow& row, const compute::PolicyValue& value, double distances);
+
+}  // namespace npr::sample

@@ -1,0 +1,127 @@
+// The end of a step: from logits to tokens.
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "schedule/engine.h"
+
+namespace npr::schedule {
+
+// Logits [count, vocab] of rows [first, first + count) of those that have any.
+struct Engine::LogitBlock {
+  compute::Backend& backend;
+  uint32_t vocab, first, count;
+  const float* device;
+  std::span<const float> copy = {};
+
+  // To be looked at on the host; copied there once.
+  const float* host(uint32_t row) {
+    if (copy.empty()) copy = backend.host(device, size_t{count} * vocab);
+    return copy.data() + size_t{row - first} * vocab;
+  }
+};
+
+// Logits come in blocks of rows. Within one all rows are sampled; then the choices take their tokens in order.
+void Engine::sample() {
+  events_.reserve(events_.size() + builder_.samples().size());
+  const std::span samples(builder_.samples());
+  const std::span scores(builder_.scores());
+  const uint32_t rows = builder_.logit_rows();
+  size_t sampled = 0, scored = 0;
+  const uint32_t most = model_->max_logit_rows();
+  for (uint32_t first = 0; first < rows; first += most) {
+    const uint32_t count = std::min(rows - first, most);
+    LogitBlock block{model_->backend(), config().vocab_size, first, count, model_->device_logits(first, count)};
+    const auto upto = [&](auto list, size_t from) {
+      while (from < list.size() && list[from].logits < first + count) ++from;
+      return from;
+    };
+    const size_t scored_to = upto(scores, scored), sampled_to = upto(samples, sampled);
+    score_rows(block, scores.subspan(scored, scored_to - scored));
+    sample_rows(block, samples.subspan(sampled, sampled_to - sampled));
+    scored = scored_to;
+    sampled = sampled_to;
+  }
+}
+
+void Engine::sample_rows(LogitBlock& block, std::span<const SampleRow> rows) {
+  std::vector<Draw> draws(rows.size());
+  const auto left = draw_on_device(block, rows, draws);
+  if (!left.empty()) block.host(block.first);
+  block.backend.parallel(static_cast<uint32_t>(left.size()), [&](uint32_t task) {
+    thread_local sample::Scratch scratch;
+    const uint32_t i = left[task];
+    try {
+      draws[i].sampled = sample::sample(row_of(rows[i], block.host(rows[i].logits), scratch.layers), scratch);
+    } catch (const Error& error) {
+      draws[i].fault = error;
+    }
+  });
+  for (size_t i = 0; i < rows.size(); ++i) {
+    auto& active = *rows[i].active;
+    if (draws[i].fault && !active.fault) active.fault = draws[i].fault;
+    if (active.fault || rows[i].choice->finished()) continue;
+    if (active.first_token == Clock::time_point{}) active.first_token = Clock::now();
+    rows[i].choice->accept(*rows[i].branch, draws[i].sampled, events_);
+  }
+}
+
+// Returns the rows whose tokens are left to the host.
+std::vector<uint32_t> Engine::draw_on_device(LogitBlock& block, std::span<const SampleRow> rows,
+                                             std::span<Draw> draws) {
+  compute::Policies* const policies = block.backend.policies();
+  std::vector<uint32_t> left, drawn;
+  std::vector<const sample::Histogram*> layers;
+  policy_batch_.clear();
+  for (uint32_t i = 0; i < rows.size(); ++i) {
+    const bool takes = policies && policy_batch_.draw(row_of(rows[i], nullptr, layers), rows[i].logits - block.first);
+    (takes ? drawn : left).push_back(i);
+  }
+  if (drawn.empty()) return left;
+  std::vector<compute::PolicyValue> values(drawn.size());
+  policies->look(block.device, block.vocab, policy_batch_.rows(), policy_batch_.edits(), values);
+  for (size_t i = 0; i < drawn.size(); ++i) {
+    Draw& draw = draws[drawn[i]];
+    if (!sample::possible(values[i])) {
+      draw.fault = Error(ErrorCode::internal, "no token can be sampled: no logit that the mask allows is finite");
+      continue;
+    }
+    draw.sampled.token = values[i].token;
+    draw.sampled.policy_logprob = sample::logprob(policy_batch_.rows()[i], values[i]);
+  }
+  return left;
+}
+
+sample::Row Engine::row_of(const SampleRow& at, const float* logits,
+                           std::vector<const sample::Histogram*>& layers) const {
+  return at.choice->row(*at.branch, at.active->prompt.counts, logits, config().vocab_size, layers);
+}
+
+void Engine::score_rows(LogitBlock& block, std::span<const ScoreRow> rows) {
+  if (rows.empty()) return;
+  std::vector<sample::Score> scores(rows.size());
+  std::vector<std::optional<Error>> faults(rows.size());
+  block.host(block.first);
+  block.backend.parallel(static_cast<uint32_t>(rows.size()), [&](uint32_t i) {
+    thread_local sample::Scratch scratch;
+    const auto& [active, token, at] = rows[i];
+    try {
+      scores[i] = sample::score(block.host(at), block.vocab, active->request.prompt[token],
+                                static_cast<uint32_t>(active->request.prompt_logprobs), scratch);
+    } catch (const Error& error) {
+      faults[i] = error;
+    }
+  });
+  for (size_t i = 0; i < rows.size(); ++i) {
+    auto& active = *rows[i].active;
+    if (faults[i] && !active.fault) active.fault = faults[i];
+    if (i == 0 || rows[i - 1].active != &active) {
+      events_.push_back({.type = Event::Type::prompt_logprobs, .request = active.request.id, .first = rows[i].token});
+    }
+    TokenLogprob scored{.token = active.request.prompt[rows[i].token], .logprob = scores[i].logprob};
+    scored.top = std::move(scores[i].top);
+    events_.back().logprobs.push_back(std::move(scored));
+  }
+}
+
+}  // namespace npr::schedule
