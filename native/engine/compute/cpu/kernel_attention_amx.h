@@ -40,8 +40,9 @@ inline void amx_scores(const ChunkTask& t, const bf16* q, uint32_t rows, uint32_
 }
 
 // Columns [first, first + W) of the first `keys` values as tiles: out [W][2 steps][16 lines], a line pairs two keys,
-// zeros behind them up to a step's end. Says whether all are finite. Fetches the next chunk's values.
-template <int W>
+// zeros behind them up to a step's end. Says whether all are finite, if that is to be checked. Fetches the next chunk's
+// values.
+template <int W, bool check>
 inline bool interleave_values(const ChunkTask& t, uint32_t keys, uint32_t first, std::byte* out) {
   static constexpr bf16 zeros[256] = {};  // head_dim is at most 256
   const uint32_t columns = t.head_dim / 16, pairs = steps_of(keys) * step_lines;
@@ -56,7 +57,7 @@ inline bool interleave_values(const ChunkTask& t, uint32_t keys, uint32_t first,
     for (uint32_t c = 0; c < W; ++c) {
       __builtin_prefetch(lines + c * line_bytes, 0, 3);
       const auto line = reinterpret_cast<__m512i>(load_interleaved<0>(even + 16 * c, odd + 16 * c));
-      largest = _mm512_max_epu16(largest, _mm512_and_si512(line, _mm512_set1_epi16(0x7fff)));
+      if (check) largest = _mm512_max_epu16(largest, _mm512_and_si512(line, _mm512_set1_epi16(0x7fff)));
       _mm512_store_si512(out + 2 * c * step_bytes + pair * line_bytes, line);
     }
   }
@@ -95,11 +96,13 @@ inline void amx_add_values(const ChunkTask& t, bool all_see_all, Shape& shape) {
           }
         });
       };
-      if (interleave_values<V>(t, t.keys, column, values) || all_see_all) return weigh(0, t.vectors, t.keys);
+      const bool alike = all_see_all ? interleave_values<V, false>(t, t.keys, column, values)
+                                     : interleave_values<V, true>(t, t.keys, column, values);
+      if (alike) return weigh(0, t.vectors, t.keys);
       // Zero times what a vector does not see must be zero: those that see equally many keys have tiles of their own.
       for (uint32_t first = 0, end; first < t.vectors; first = end) {
         for (end = first + 1; end < t.vectors && t.visible[end] == t.visible[first];) ++end;
-        interleave_values<V>(t, t.visible[first], column, values);
+        interleave_values<V, false>(t, t.visible[first], column, values);
         weigh(first, end, t.visible[first]);
       }
     });
