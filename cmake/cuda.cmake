@@ -30,9 +30,13 @@ if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
 endif()
 find_package(CUDAToolkit REQUIRED)
 
-# Code of each takes a minute to compile: where none are named, those of the machine's own GPUs, or Hopper's.
+# Each takes half a minute to compile. Where none are named: the machine's own GPUs', or Hopper's where there is no GPU.
+# Where some are, any other GPU's driver compiles what is for the oldest that the kernels are written for.
 set(cuda_architectures ${NPR_CUDA_ARCHITECTURES})
-if(NPR_CUDA_ARCHITECTURES STREQUAL "auto")
+set(cuda_code "")
+if(NOT NPR_CUDA_ARCHITECTURES STREQUAL "auto")
+  list(APPEND cuda_code --generate-code=arch=compute_80,code=compute_80)
+else()
   set(capabilities "")
   find_program(NPR_NVIDIA_SMI nvidia-smi)
   if(NPR_NVIDIA_SMI)
@@ -48,8 +52,6 @@ if(NPR_CUDA_ARCHITECTURES STREQUAL "auto")
   endif()
 endif()
 message(STATUS "GPU architectures: ${cuda_architectures}")
-# Any other GPU's driver compiles the code of the oldest that the kernels are written for.
-set(cuda_code --generate-code=arch=compute_80,code=compute_80)
 foreach(architecture IN LISTS cuda_architectures)
   list(APPEND cuda_code --generate-code=arch=compute_${architecture},code=sm_${architecture})
 endforeach()

@@ -253,6 +253,11 @@ std::unique_ptr<Backend> make_cuda_backend(const CudaOptions& options) {
                 "with a driver for CUDA " +
                     std::to_string(CUDART_VERSION / 1000) + "." + std::to_string(CUDART_VERSION % 1000 / 10));
   }
+  if (!rows::runnable()) {
+    throw Error(ErrorCode::invalid_request,
+                "this program was not built for the GPU's architecture; build it on this machine, or name the "
+                "architecture in the CMake option NPR_CUDA_ARCHITECTURES, as in -DNPR_CUDA_ARCHITECTURES=80");
+  }
   return std::make_unique<CudaBackend>(options);
 }
 

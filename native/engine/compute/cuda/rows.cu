@@ -166,6 +166,14 @@ __global__ void convert_kernel(const Pair* x, size_t pairs, uint32_t row_pairs, 
 
 }  // namespace
 
+bool runnable() {
+  cudaFuncAttributes attributes;
+  const cudaError_t status = cudaFuncGetAttributes(&attributes, embed_kernel);
+  if (status != cudaErrorNoKernelImageForDevice) NPR_CUDA(status);
+  cudaGetLastError();  // or a launch would be taken for the failed one
+  return status == cudaSuccess;
+}
+
 void rotations(cudaStream_t stream, const int32_t* positions, uint32_t rows, const float* inv_freq, uint32_t pairs,
                float scale, float* cos, float* sin) {
   if (rows == 0) return;
