@@ -65,11 +65,10 @@ inline void amx_tiles(const LinearTask& t, uint32_t row, const LineBlock& block,
   } else {
     zero_sums();
   }
-  const uint32_t begin = step_lines * turn / turns, end = step_lines * (turn + 1) / turns;
+  const Share share(turn, turns);
   multiply_lines<A, V>(left, A * tile_height, right, block.lines, [&](uint32_t i) {
     if (!block.ahead) return;
-    const std::byte* lines = block.ahead + i * step_bytes + begin * line_bytes;
-    for (int v = 0; v < V; ++v) fetch_lines(lines + v * block.panel, end - begin);
+    for (int v = 0; v < V; ++v) share.fetch(block.ahead + v * block.panel + i * step_bytes);
   });
   store_sums<A, V>(c, row_bytes);
 }

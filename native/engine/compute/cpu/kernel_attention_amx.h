@@ -22,9 +22,9 @@ inline void amx_scores(const ChunkTask& t, const bf16* q, uint32_t rows, uint32_
       in_place = in_place && p[i].lane == 0 && p[i].first == p[0].first + tile_slots * i;
     }
     zero_sums();
+    const Share share(turn, turns);
     multiply_lines<A, V>(plain_rows(q, t.head_dim * sizeof(bf16)), rows, right, lines, [&](uint32_t step) {
-      if (step % turns != turn) return;
-      for (int i = 0; i < V; ++i) fetch_lines(next_line(t, false, (first + i) * lines + step_lines * step), step_lines);
+      for (int i = 0; i < V; ++i) share.fetch(next_line(t, false, (first + i) * lines + step_lines * step));
     });
     if (in_place) return store_sums<A, V>(scores + p[0].first, chunk_keys * sizeof(float));
     alignas(64) float lanes[A * tile_height][16 * V];

@@ -15,10 +15,16 @@ constexpr size_t step_bytes = step_lines * line_bytes;
 // The intrinsics are assembly that does not say which memory it reads.
 inline void settle_memory() { asm volatile("" ::: "memory"); }
 
-// Lines into L1.
-inline void fetch_lines(const void* first, uint32_t count) {
-  for (uint32_t i = 0; i < count; ++i) __builtin_prefetch(static_cast<const std::byte*>(first) + i * line_bytes, 0, 3);
-}
+// What turn `turn` of `turns` fetches into L1 of a step's lines: all take part in each step, since lines on their way
+// from memory, were they many at once, would leave no fill buffers to the operands that come from L2.
+struct Share {
+  uint32_t first, end;
+  Share(uint32_t turn, uint32_t turns) : first(step_lines * turn / turns), end(step_lines * (turn + 1) / turns) {}
+  void fetch(const void* step) const {
+    for (uint32_t i = first; i < end; ++i)
+      __builtin_prefetch(static_cast<const std::byte*>(step) + i * line_bytes, 0, 3);
+  }
+};
 
 // Tiles 0 to 3 are sums, 4 and 5 rows of x, 6 and 7 right operands. Loading a shape takes as long as five steps.
 class Shape {
