@@ -4,6 +4,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
+#include <string>
 #include <vector>
 
 #include "compute/cuda/cuda_check.h"
@@ -80,30 +82,36 @@ class Bench {
     NPR_CUDA(cudaStreamSynchronize(stream_));
   }
 
-  // Seconds of one of the launches that work(i) queues, from graphs of `launches` of them: the best of five.
-  template <class F>
-  double time(int launches, const F& work) {
-    work(0);  // what is allocated at the first call can't be captured
-    cudaGraph_t graph;
-    cudaGraphExec_t executable;
-    NPR_CUDA(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal));
-    for (int i = 0; i < launches; ++i) work(i);
-    NPR_CUDA(cudaStreamEndCapture(stream_, &graph));
-    NPR_CUDA(cudaGraphInstantiate(&executable, graph, 0));
-    double best = 1e30;
-    for (int round = 0; round < 6; ++round) {
-      NPR_CUDA(cudaEventRecord(begin_, stream_));
-      NPR_CUDA(cudaGraphLaunch(executable, stream_));
-      NPR_CUDA(cudaEventRecord(end_, stream_));
-      NPR_CUDA(cudaEventSynchronize(end_));
-      float ms;
-      NPR_CUDA(cudaEventElapsedTime(&ms, begin_, end_));
-      if (round) best = std::min(best, ms * 1e-3 / launches);
+  // Seconds of one of the launches that a work(i) queues, of each work, from graphs of `launches` of them: the best of
+  // five. The works take turns, for what one gets depends on how hot the ones before it made the device.
+  using Work = std::function<void(int)>;
+  std::vector<double> times(int launches, const std::vector<Work>& works) {
+    std::vector<cudaGraphExec_t> executables;
+    for (const Work& work : works) {
+      work(0);  // what is allocated at the first call can't be captured
+      cudaGraph_t graph;
+      NPR_CUDA(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal));
+      for (int i = 0; i < launches; ++i) work(i);
+      NPR_CUDA(cudaStreamEndCapture(stream_, &graph));
+      NPR_CUDA(cudaGraphInstantiate(&executables.emplace_back(), graph, 0));
+      NPR_CUDA(cudaGraphDestroy(graph));
     }
-    NPR_CUDA(cudaGraphExecDestroy(executable));
-    NPR_CUDA(cudaGraphDestroy(graph));
+    std::vector<double> best(works.size(), 1e30);
+    for (int round = 0; round < 6; ++round) {
+      for (size_t i = 0; i < works.size(); ++i) {
+        NPR_CUDA(cudaEventRecord(begin_, stream_));
+        NPR_CUDA(cudaGraphLaunch(executables[i], stream_));
+        NPR_CUDA(cudaEventRecord(end_, stream_));
+        NPR_CUDA(cudaEventSynchronize(end_));
+        float ms;
+        NPR_CUDA(cudaEventElapsedTime(&ms, begin_, end_));
+        if (round) best[i] = std::min(best[i], ms * 1e-3 / launches);
+      }
+    }
+    for (const cudaGraphExec_t executable : executables) NPR_CUDA(cudaGraphExecDestroy(executable));
     return best;
   }
+  double time(int launches, const Work& work) { return times(launches, {work})[0]; }
   // `bytes` that must be read or written, once each; `flops`.
   void print(const char* what, uint32_t rows, double seconds, double bytes, double flops) const {
     std::printf("%-24s rows %5u  %9.2f us  %5.2f TB/s (%3.0f%%)  %6.1f TFLOP/s (%3.0f%%)\n", what, rows, seconds * 1e6,
@@ -133,27 +141,26 @@ void measure(Bench& bench, const Layer& layer, bool tiles) {
     const double bytes = 2.0 * n * k + 2.0 * rows * k + (add ? 8.0 : 4.0) * rows * n;
     const int launches = static_cast<int>(std::clamp(3e12 / std::max(flops, bytes * 200), 2.0, 400.0));
     const auto weight = [&](int i) -> const CudaMatrix& { return weights[static_cast<size_t>(i) % weights.size()]; };
-    bench.print(name, rows,
-                bench.time(launches, [&](int i) { linear.run(x.as<bf16>(), rows, weight(i), out.as<float>(), add); }),
-                bytes, flops);
-    if (!tiles || !GemmSm90::available()) continue;
-    const GemmSm90 gemm(bench.stream());
-    const GemmTile chosen = gemm.choose(rows, n, k);
-    for (int t = 0; t < gemm_tiles; ++t) {
-      const auto tile = static_cast<GemmTile>(t);
-      if (!GemmSm90::fits(tile, n, k) || (rows > 256 && tile < GemmTile::split64)) continue;
-      char what[64];
-      std::snprintf(what, sizeof what, "  %s%s", npr::compute::name(tile), tile == chosen ? " (chosen)" : "");
-      bench.print(
-          what, rows,
-          bench.time(
-              launches,
-              [&](int i) {
-                const CudaMatrix& w = weight(i);
-                gemm.product(tile, {x.as<bf16>(), rows, k, k}, {w.data(), n, k, w.stride()}, out.as<float>(), add);
-              }),
-          bytes, flops);
+    std::vector<Bench::Work> works{[&](int i) { linear.run(x.as<bf16>(), rows, weight(i), out.as<float>(), add); }};
+    std::vector<std::string> names{name};
+    if (tiles && GemmSm90::available()) {
+      const GemmSm90 gemm(bench.stream());
+      const GemmTile chosen = gemm.choose(rows, n, k);
+      for (int t = 0; t < gemm_tiles; ++t) {
+        const auto tile = static_cast<GemmTile>(t);
+        // Not those that will take some times as long as others.
+        const bool small = tile < GemmTile::persistent128;
+        const uint32_t tokens = small ? 8u << t : 128;
+        if (!GemmSm90::fits(tile, n, k) || rows * 4 < tokens || (small && rows > 4 * tokens)) continue;
+        names.push_back(std::string("  ") + npr::compute::name(tile) + (tile == chosen ? " (chosen)" : ""));
+        works.push_back([&, gemm, tile](int i) {
+          const CudaMatrix& w = weight(i);
+          gemm.product(tile, {x.as<bf16>(), rows, k, k}, {w.data(), n, k, w.stride()}, out.as<float>(), add);
+        });
+      }
     }
+    const std::vector<double> times = bench.times(launches, works);
+    for (size_t i = 0; i < works.size(); ++i) bench.print(names[i].c_str(), rows, times[i], bytes, flops);
   }
 }
 
@@ -191,10 +198,10 @@ int main(int argc, char** argv) {
   }
   try {
     Bench bench(peak);
-    for (const Layer& layer : layers) measure(bench, layer, tiles);
     for (const Layer& layer : layers) {
       if (layer.n < 100000) measure_gradients(bench, layer);
     }
+    for (const Layer& layer : layers) measure(bench, layer, tiles);
   } catch (const std::exception& e) {
     std::fprintf(stderr, "%s\n", e.what());
     return 1;

@@ -20,13 +20,8 @@ struct Pace {
   uint32_t together;
   double full, alone, end, part;
 };
-constexpr double memory_tb = 4.0;  // TB/s that weights are read with
-// Shared memory, 128 bytes a clock, hands a persistent block's 128 rows and its tokens to the matrix instruction while
-// the next come in: 256 + 3 * tokens clocks, of which 256 tokens use all for products.
-constexpr Pace persistent_pace(uint32_t tokens) {
-  const double depth = (256 + 3.0 * tokens) / 1550;
-  return {1, depth, depth, 2.0 + 0.01 * tokens, 0.3};
-}
+constexpr double memory_tb = 4.2;  // TB/s that weights are read with
+constexpr Pace persistent_pace(double full, double end) { return {1, full, full, end, 0.2}; }
 
 struct Kernel {
   const void* function;
@@ -46,14 +41,14 @@ Kernel split(Pace pace) {
 }
 
 template <int Tokens, int Stages, bool MnA, bool MnB>
-Kernel persistent() {
+Kernel persistent(double full, double end) {
   using Shape = GemmShape<2, Tokens, Stages, store_bytes>;
   return {reinterpret_cast<const void*>(gemm_persistent<Shape, MnA, MnB, RowMajorOut>),
           2,
           Tokens,
           persistent_threads<Shape>,
           Shape::shared_bytes,
-          persistent_pace(Tokens)};
+          persistent_pace(full, end)};
 }
 
 // In the order of GemmTile. Up to 32 tokens three blocks share a multiprocessor, with 144 KB of weights and more on
@@ -64,12 +59,14 @@ const Kernel split_kernels[] = {split<1, 8, 7, true>({}),
                                 split<2, 64, 4>({2, 0.64, 0.45, 1.5, 1.0}),
                                 split<2, 128, 3>({2, 0.91, 0.64, 2.8, 0.9}),
                                 split<2, 256, 4>({1, 0.90, 0.70, 3.0, 2.0})};
-// From GemmTile::persistent128 on.
-const Kernel persistent_kernels[] = {persistent<128, 6, false, false>(), persistent<160, 5, false, false>(),
-                                     persistent<192, 4, false, false>(), persistent<256, 4, false, false>()};
-const Kernel input_kernels[] = {persistent<160, 5, true, false>(), persistent<192, 4, true, false>(),
-                                persistent<224, 4, true, false>(), persistent<256, 4, true, false>()};
-const Kernel weight_kernel = persistent<256, 4, true, true>();
+// From GemmTile::persistent128 on. At full load it is power that sets their pace, so that narrow ones are hardly worse.
+const Kernel persistent_kernels[] = {
+    persistent<128, 6, false, false>(0.345, 3.2), persistent<160, 5, false, false>(0.427, 4.5),
+    persistent<192, 4, false, false>(0.511, 5.4), persistent<256, 4, false, false>(0.690, 4.3)};
+const Kernel input_kernels[] = {persistent<160, 5, true, false>(0.427, 4.5),
+                                persistent<192, 4, true, false>(0.511, 5.4),
+                                persistent<256, 4, true, false>(0.690, 4.3)};
+const Kernel weight_kernel = persistent<256, 4, true, true>(0.690, 4.3);
 
 constexpr uint32_t ceil_div(uint32_t a, uint32_t b) { return (a + b - 1) / b; }
 

@@ -22,7 +22,7 @@ __device__ inline void store_fragment(const CUtensorMap& map, const Output& out,
   static_assert(batch == store_tokens / 8 * 4 && Count % batch == 0);
   const uint32_t warp = threadIdx.x / 32, lane = threadIdx.x % 32, two = warp / 2;
   const bool leads = warp % 2 == 0 && lane == 0;
-  const uint32_t token = token0 + lane % 4 * 2, row = row0 + warp * 16 + lane / 4;
+  auto corner = out.corner(token0 + lane % 4 * 2, row0 + warp * 16 + lane / 4);
   uint32_t place[2][2];  // [e][h], within eight tokens
 #pragma unroll
   for (uint32_t e = 0; e < 2; ++e) {
@@ -33,11 +33,12 @@ __device__ inline void store_fragment(const CUtensorMap& map, const Output& out,
     }
   }
   float old[2][batch];  // of this batch and of the next
-  if (out.add) out.load_old(token, row, 0, old[0]);
+  if (out.add) out.load_old(corner, old[0]);
 #pragma unroll
   for (int first = 0; first < Count; first += batch) {
     const uint32_t round = first / batch, buffer = staging + (two * 2 + round % 2) * store_buffer;
-    if (out.add && first + batch < Count) out.load_old(token, row, first + batch, old[(round + 1) % 2]);
+    corner = out.next(corner);
+    if (out.add && first + batch < Count) out.load_old(corner, old[(round + 1) % 2]);
     if (leads) {  // for the buffer's last box, of two rounds ago or of the last tile
       if (round) {
         ptx::store_wait_read<1>();
