@@ -1,5 +1,6 @@
 // The CUDA backend's linear layers on the shapes of Qwen3-4B, beside the bandwidth of reading and a peak.
-//   cuda_linear_bench [TFLOP/s of the peak: 790] [tiles: the time of every tile too]
+//   cuda_linear_bench [TFLOP/s of the peak: 790] [tiles: the time of every tile too] [zeros: operands of zeros, whose
+//   products take so little power that it sets no pace]
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -57,7 +58,7 @@ __global__ void read_all(const uint4* from, size_t count, uint32_t* never) {
 
 class Bench {
  public:
-  explicit Bench(double peak) : peak_(peak) {
+  Bench(double peak, bool zeros) : peak_(peak), zeros_(zeros) {
     NPR_CUDA(cudaEventCreate(&begin_));
     NPR_CUDA(cudaEventCreate(&end_));
     // Reading is what small products do; the driver's copies, 2.7 TB/s of both directions, are slower than products.
@@ -77,6 +78,11 @@ class Bench {
     return array;
   }
   void randomize(void* data, size_t bytes, bool floats) {
+    if (zeros_) {
+      NPR_CUDA(cudaMemsetAsync(data, 0, bytes, stream_));
+      NPR_CUDA(cudaStreamSynchronize(stream_));
+      return;
+    }
     fill<<<1024, 256, 0, stream_>>>(static_cast<uint32_t*>(data), bytes / 4, floats);
     NPR_LAUNCHED(fill);
     NPR_CUDA(cudaStreamSynchronize(stream_));
@@ -124,6 +130,7 @@ class Bench {
   CudaStream stream_;
   cudaEvent_t begin_, end_;
   double reading_ = 0, peak_;
+  bool zeros_;
 };
 
 void measure(Bench& bench, const Layer& layer, bool tiles) {
@@ -188,16 +195,18 @@ void measure_gradients(Bench& bench, const Layer& layer) {
 
 int main(int argc, char** argv) {
   double peak = 790e12;
-  bool tiles = false;
+  bool tiles = false, zeros = false;
   for (int i = 1; i < argc; ++i) {
     if (std::strcmp(argv[i], "tiles") == 0) {
       tiles = true;
+    } else if (std::strcmp(argv[i], "zeros") == 0) {
+      zeros = true;
     } else {
       peak = std::atof(argv[i]) * 1e12;
     }
   }
   try {
-    Bench bench(peak);
+    Bench bench(peak, zeros);
     for (const Layer& layer : layers) {
       if (layer.n < 100000) measure_gradients(bench, layer);
     }

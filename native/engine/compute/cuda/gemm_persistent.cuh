@@ -44,7 +44,8 @@ __global__ __launch_bounds__(persistent_threads<Shape>, 1) void gemm_persistent(
                                                                                 const __grid_constant__ CUtensorMap d,
                                                                                 PersistentProblem problem, Output out) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
-  static_assert(Shape::Groups == 2 && Shape::OutBytes == store_bytes);
+  constexpr uint32_t buffers = Shape::OutBytes / store_bytes<1>;
+  static_assert(Shape::Groups == 2 && buffers > 0 && Shape::OutBytes == store_bytes<buffers>);
   constexpr uint32_t pair = 2, half = Shape::Tokens / pair;
   extern __shared__ uint8_t shared[];
   const Ring<Shape> ring(shared);
@@ -106,7 +107,7 @@ __global__ __launch_bounds__(persistent_threads<Shape>, 1) void gemm_persistent(
         }
       }
       if (out.in_fours) {
-        store_fragment(d, out, ring.out(), token0, row0, total);
+        store_fragment<buffers>(d, out, ring.out(), token0, row0, total);
       } else {  // lines that no box can have
         out.fragment(token0 + lane % 4 * 2, row0 + warp * 16 + lane / 4, total);
       }

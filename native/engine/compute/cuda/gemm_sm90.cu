@@ -40,9 +40,9 @@ Kernel split(Pace pace) {
           pace};
 }
 
-template <int Tokens, int Stages, bool MnA, bool MnB>
+template <int Tokens, int Stages, bool MnA, bool MnB, uint32_t Buffers = 2>
 Kernel persistent(double full, double end) {
-  using Shape = GemmShape<2, Tokens, Stages, store_bytes>;
+  using Shape = GemmShape<2, Tokens, Stages, store_bytes<Buffers>>;
   return {reinterpret_cast<const void*>(gemm_persistent<Shape, MnA, MnB, RowMajorOut>),
           2,
           Tokens,
@@ -61,8 +61,10 @@ const Kernel split_kernels[] = {split<1, 8, 7, true>({}),
                                 split<2, 256, 4>({1, 0.90, 0.70, 3.0, 2.0})};
 // From GemmTile::persistent128 on. At full load it is power that sets their pace, so that narrow ones are hardly worse.
 const Kernel persistent_kernels[] = {
-    persistent<128, 6, false, false>(0.345, 3.2), persistent<160, 5, false, false>(0.427, 4.5),
-    persistent<192, 4, false, false>(0.511, 5.4), persistent<256, 4, false, false>(0.690, 4.3)};
+    persistent<128, 6, false, false>(0.345, 3.2),    persistent<160, 5, false, false>(0.427, 4.5),
+    persistent<192, 4, false, false>(0.511, 5.4),    persistent<256, 4, false, false>(0.690, 4.3),
+    persistent<128, 5, false, false, 4>(0.345, 3.2), persistent<160, 4, false, false, 5>(0.427, 4.5),
+    persistent<192, 3, false, false, 6>(0.511, 5.4), persistent<256, 3, false, false, 5>(0.690, 4.3)};
 const Kernel input_kernels[] = {persistent<160, 5, true, false>(0.427, 4.5),
                                 persistent<192, 4, true, false>(0.511, 5.4),
                                 persistent<256, 4, true, false>(0.690, 4.3)};
@@ -135,8 +137,9 @@ void launch_persistent(const Kernel& kernel, CUtensorMap a, CUtensorMap b, uint3
 }  // namespace
 
 const char* name(GemmTile tile) {
-  constexpr const char* names[] = {"split8",   "split16",       "split32",       "split64",       "split128",
-                                   "split256", "persistent128", "persistent160", "persistent192", "persistent256"};
+  constexpr const char* names[] = {"split8",    "split16",       "split32",       "split64",       "split128",
+                                   "split256",  "persistent128", "persistent160", "persistent192", "persistent256",
+                                   "staged128", "staged160",     "staged192",     "staged256"};
   return names[static_cast<int>(tile)];
 }
 
@@ -172,7 +175,7 @@ bool GemmSm90::readable(const bf16* data, uint64_t stride) {
 }
 
 bool GemmSm90::fits(GemmTile tile, uint32_t n, uint32_t k) {
-  return tile != GemmTile::persistent256 || parts_of(n, k) == 1;
+  return (tile != GemmTile::persistent256 && tile != GemmTile::staged256) || parts_of(n, k) == 1;
 }
 
 // The least time by the measured pace of each tile.
@@ -183,7 +186,7 @@ GemmTile GemmSm90::choose(uint32_t rows, uint32_t n, uint32_t k) const {
   const uint32_t parts = parts_of(n, k);
   GemmTile best = GemmTile::split32;
   double least = 1e30;
-  for (int i = static_cast<int>(best); i < gemm_tiles; ++i) {
+  for (int i = static_cast<int>(best); i < static_cast<int>(GemmTile::staged128); ++i) {
     const auto tile = static_cast<GemmTile>(i);
     if (!fits(tile, n, k)) continue;
     double time;
