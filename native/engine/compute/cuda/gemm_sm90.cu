@@ -121,7 +121,7 @@ RowMajorOut row_major(float* data, uint32_t tokens, uint32_t n, bool add) {
 CUtensorMap map_of(const Bf16View& m, uint32_t box) { return tensor_map(m.data, m.columns, m.rows, m.stride, box); }
 
 void launch_persistent(const Kernel& kernel, CUtensorMap a, CUtensorMap b, uint32_t n, uint32_t tokens, uint32_t k,
-                       uint32_t parts, RowMajorOut out, uint32_t multiprocessors, cudaStream_t stream) {
+                       uint32_t parts, RowMajorOut out, bool early, uint32_t multiprocessors, cudaStream_t stream) {
   PersistentProblem problem{.k_blocks = ceil_div(k, k_block),
                             .parts = parts,
                             .row_tiles = ceil_div(n, pair_rows),
@@ -131,7 +131,7 @@ void launch_persistent(const Kernel& kernel, CUtensorMap a, CUtensorMap b, uint3
   CUtensorMap d{};
   if (out.in_fours) d = tensor_map(out.data, n, tokens);
   void* arguments[] = {&a, &b, &d, &problem, &out};
-  launch(kernel, pairs * 2, 2, false, stream, arguments);
+  launch(kernel, pairs * 2, 2, early, stream, arguments);
 }
 
 }  // namespace
@@ -210,8 +210,8 @@ void GemmSm90::product(GemmTile tile, Bf16View x, Bf16View w, float* out, bool a
   RowMajorOut to = row_major(out, rows, n, add);
   if (tile >= first_persistent) {
     const Kernel& kernel = persistent_kernels[static_cast<int>(tile) - static_cast<int>(first_persistent)];
-    launch_persistent(kernel, map_of(w, 128), map_of(x, kernel.tokens / 2), n, rows, k, parts, to, multiprocessors_,
-                      stream_);
+    launch_persistent(kernel, map_of(w, 128), map_of(x, kernel.tokens / 2), n, rows, k, parts, to, true,
+                      multiprocessors_, stream_);
     return;
   }
   const Kernel& kernel = split_kernels[static_cast<int>(tile)];
@@ -228,12 +228,12 @@ void GemmSm90::input(Bf16View g, Bf16View w, float* dx) const {
   const Kernel& kernel = *std::min_element(std::begin(input_kernels), std::end(input_kernels),
                                            [&](const Kernel& a, const Kernel& b) { return time(a) < time(b); });
   launch_persistent(kernel, map_of(w, k_block), map_of(g, kernel.tokens / 2), w.columns, g.rows, w.rows, 1,
-                    row_major(dx, g.rows, w.columns, false), multiprocessors_, stream_);
+                    row_major(dx, g.rows, w.columns, false), false, multiprocessors_, stream_);
 }
 
 void GemmSm90::weight(Bf16View g, Bf16View x, float* dw) const {
   launch_persistent(weight_kernel, map_of(x, k_block), map_of(g, k_block), x.columns, g.columns, g.rows, 1,
-                    row_major(dw, g.columns, x.columns, true), multiprocessors_, stream_);
+                    row_major(dw, g.columns, x.columns, true), false, multiprocessors_, stream_);
 }
 
 }  // namespace npr::compute
