@@ -4,7 +4,6 @@
 #include <algorithm>
 
 #include "compute/cuda/cuda_check.h"
-#include "compute/cuda/gemm_ptx.cuh"
 #include "compute/cuda/row_math.cuh"
 #include "compute/cuda/rows.h"
 #include "error.h"
@@ -40,7 +39,6 @@ __global__ void embed_kernel(const int32_t* tokens, const __nv_bfloat162* table,
 template <bool whole>
 __global__ void __launch_bounds__(1024)
     rms_norm_kernel(const float* x, const float* weight, uint32_t n, float eps, __nv_bfloat16* out) {
-  ptx::launch_dependents();  // the product after it fetches weights meanwhile
   x += size_t{blockIdx.x} * n;
   out += size_t{blockIdx.x} * n;
   float squares = 0;
@@ -120,7 +118,6 @@ __device__ float silu_times(float gate, float up) { return gate / (1.0f + expf(f
 template <bool whole>
 __global__ void __launch_bounds__(block_threads)
     swiglu_kernel(const float* gate_up, uint32_t rows, uint32_t n, __nv_bfloat16* out) {
-  ptx::launch_dependents();
   const uint32_t i = 4 * (blockIdx.x * block_threads + threadIdx.x);
   if (i >= n) return;
   for (size_t row = blockIdx.y; row < rows; row += gridDim.y) {
