@@ -45,7 +45,7 @@ ENV CC=gcc-12 CXX=g++-12
 WORKDIR /app
 COPY --from=build /app/node_modules node_modules
 COPY . .
-RUN scripts/build-native.sh build/native npr_addon -DNPR_CUDA=ON
+RUN scripts/build-native.sh build/native npr_addon -DNPR_CUDA=ON '-DNPR_CUDA_ARCHITECTURES=80;90a;100'
 
 FROM nvidia/cuda:13.0.0-base-ubuntu24.04 AS cuda
 ENV NODE_ENV=production NPR_SERVE_HOST=0.0.0.0

@@ -30,17 +30,29 @@ if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
 endif()
 find_package(CUDAToolkit REQUIRED)
 
-set(cuda_code "")
-set(newest 0)
-foreach(architecture IN LISTS NPR_CUDA_ARCHITECTURES)
-  list(APPEND cuda_code --generate-code=arch=compute_${architecture},code=sm_${architecture})
-  string(REGEX MATCH "^[0-9]+" number ${architecture})
-  if(number GREATER newest)
-    set(newest ${number})
+# Code of each takes a minute to compile: where none are named, those of the machine's own GPUs, or Hopper's.
+set(cuda_architectures ${NPR_CUDA_ARCHITECTURES})
+if(NPR_CUDA_ARCHITECTURES STREQUAL "auto")
+  set(capabilities "")
+  find_program(NPR_NVIDIA_SMI nvidia-smi)
+  if(NPR_NVIDIA_SMI)
+    execute_process(COMMAND ${NPR_NVIDIA_SMI} --query-gpu=compute_cap --format=csv,noheader
+      OUTPUT_VARIABLE capabilities ERROR_QUIET)
   endif()
+  string(REGEX MATCHALL "[0-9]+\\.[0-9]+" cuda_architectures "${capabilities}")
+  list(REMOVE_DUPLICATES cuda_architectures)
+  list(TRANSFORM cuda_architectures REPLACE "\\." "")
+  list(TRANSFORM cuda_architectures REPLACE "^90$" "90a")  # wgmma is of 90a alone
+  if(NOT cuda_architectures)
+    set(cuda_architectures 90a)
+  endif()
+endif()
+message(STATUS "GPU architectures: ${cuda_architectures}")
+# Any other GPU's driver compiles the code of the oldest that the kernels are written for.
+set(cuda_code --generate-code=arch=compute_80,code=compute_80)
+foreach(architecture IN LISTS cuda_architectures)
+  list(APPEND cuda_code --generate-code=arch=compute_${architecture},code=sm_${architecture})
 endforeach()
-# For GPUs that came later, of the newest architecture what is not its alone.
-list(APPEND cuda_code --generate-code=arch=compute_${newest},code=compute_${newest})
 # Like the host's code: no contraction but what is written.
 foreach(option -fmad=false -Xcompiler=-Wall,-Wextra,-Werror ${cuda_code})
   add_compile_options("$<$<COMPILE_LANGUAGE:CUDA>:${option}>")

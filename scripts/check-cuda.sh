@@ -86,11 +86,8 @@ export -f within program check_line
 check_lines() { xargs -P 6 -I '{}' bash -c "check_line $1 {}"; }
 
 part_build() {
-  local capability
-  capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1 | tr -d .)
-  [[ $capability == 90 ]] && capability=90a # wgmma and TMA's own kernels
-  within 600 cmake --log-level=NOTICE -S "$root" -B "$programs" -DNPR_ADDON=OFF -DNPR_CUDA=ON \
-    -DNPR_CUDA_ARCHITECTURES="$capability" && within 600 cmake --build "$programs" --parallel "$(nproc)"
+  within 600 cmake --log-level=NOTICE -S "$root" -B "$programs" -DNPR_ADDON=OFF -DNPR_CUDA=ON &&
+    within 600 cmake --build "$programs" --parallel "$(nproc)"
 }
 
 part_tests() { tests_of "${tested[@]}" | check_lines 60; }

@@ -7,6 +7,7 @@ import { packageRoot } from '../config/paths.js';
 import type { Sources } from '../config/resolve.js';
 import { GenerateSettings, ServeSettings } from '../config/settings.js';
 import { STAGES } from '../train/settings.js';
+import { compare } from './compare.js';
 import { generate } from './generate.js';
 import { addSettings } from './options.js';
 import { serve } from './serve.js';
@@ -52,6 +53,14 @@ program
   .option('--seed <n>', "in place of the file's")
   .addHelpText('after', '\nAn interrupt (Ctrl-C) ends the run after the running step, with a checkpoint.')
   .action((flags) => train(flags));
+
+program
+  .command('compare')
+  .argument('<run...>', 'output folders of training runs; of several the mean is shown')
+  .description("what each stage came to: its model on the run's held-out questions, by family of tasks")
+  .option('--alone <n>', 'questions of a family asked one at a time, to see how long one answer takes', '8')
+  .option('--json <file>', 'write all figures here, too')
+  .action((runs: string[], flags) => compare(runs, flags));
 
 function sources({ config, ...flags }: Record<string, unknown>): Sources {
   const file = config ?? process.env[envName('config')];

@@ -42,7 +42,7 @@ export async function train(flags: TrainFlags): Promise<void> {
     await run(settings, flags.stage === 'all' ? undefined : flags.stage, {
       signal: interrupt.signal,
       log,
-      load: (folder) => loadModel(engineSettings(folder, settings)),
+      load: (folder) => loadModel(trainingEngine(folder, settings.engine)),
     });
   } catch (error) {
     if (!(error instanceof Interrupted)) throw error;
@@ -80,7 +80,8 @@ function display(folder: string): Display {
   return new TrainView(screen, new Lines(append));
 }
 
-function engineSettings(model: string, { engine }: TrainSettings): EngineSettings {
+/** An engine for whole batches of requests. */
+export function trainingEngine(model: string, engine: TrainSettings['engine']): EngineSettings {
   const defaults = resolveSettings(EngineSettings, { flags: {}, env: {} });
   return {
     ...defaults,

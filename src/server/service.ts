@@ -1,11 +1,13 @@
 /** The life of the model behind the server: loading, ready, draining; and every request that runs on it. */
 import { setMaxListeners } from 'node:events';
+import { EngineError } from '../engine/errors.js';
 import type { Engine, EngineEvent, EngineRequest } from '../engine/types.js';
 import { ApiError } from './errors.js';
 import { Metrics } from './metrics.js';
 import type { ServedModel } from './model.js';
 
-export type State = 'loading' | 'ready' | 'draining';
+/** `failed`: what the model runs on is lost, and every request ends with that. */
+export type State = 'loading' | 'ready' | 'draining' | 'failed';
 
 /** For cancelled requests to tell their clients. */
 const graceMs = 1000;
@@ -93,6 +95,10 @@ export class Service {
     this.#cancels.add(cancel);
     try {
       await engine.submit(request, checked, controller.signal);
+    } catch (error) {
+      const lost = error instanceof EngineError && error.code === 'unavailable';
+      if (lost && this.#state === 'ready') this.#state = 'failed';
+      throw error;
     } finally {
       watch.end();
       this.#cancels.delete(cancel);

@@ -8,15 +8,15 @@ import type { Example } from './examples.js';
 import type { RunLog } from './log/run_log.js';
 import { dapo, papo } from './methods.js';
 import { Prompts } from './prompts.js';
-import { loadExamples, withTexts } from './questions.js';
+import { heldOutExamples, loadExamples, withTexts } from './questions.js';
 import { seedOf } from './random.js';
-import { Reinforcement } from './reinforcement.js';
-import { type Scorer, scorer } from './scoring.js';
+import { Reinforcement, type ReinforcementParts } from './reinforcement.js';
+import { scorer } from './scoring.js';
 import type { BaseSettings, BetaSettings, StageName, StageSettings, TrainSettings } from './settings.js';
 import { ValidationSettings } from './settings.js';
 import { type Stage, TrainError, type Workplace } from './stage.js';
 import { defaultStart, startFolder, withTags } from './starts.js';
-import { lessons, Supervised } from './supervised.js';
+import { Supervised } from './supervised.js';
 import { traces } from './traces.js';
 import type { ValidationParts } from './validation.js';
 
@@ -56,7 +56,7 @@ export async function openStage(
     const workplace = { engine, tokenizer, trainer };
     const prompts = new Prompts(tokenizer, own.system ?? settings.system, settings.chat_template_kwargs);
     const score = await scorer(name, 'sampling' in own ? own.sampling.max_tokens : 0, own);
-    const stage = await build(name, settings, workplace, examples, prompts, score, options.log);
+    const stage = build(name, settings, { workplace, examples, prompts, score });
     const open = { stage, workplace, modelFolder };
     if (validation === undefined) return open;
     const mode = { parallel: parallel ? settings.parallel : undefined, traces: settings.traces };
@@ -69,9 +69,6 @@ export async function openStage(
   }
 }
 
-/** Of tasks that have none: the same questions whatever the run's seed is, and others than those it learns from. */
-const VALIDATION_SEED = 2 ** 32 - 1;
-
 async function heldOut(
   run: TrainSettings,
   own: StageSettings,
@@ -79,10 +76,7 @@ async function heldOut(
   const merged = { ...run.validation, ...own.validation };
   if (merged.data === undefined) return undefined;
   const settings = Default(ValidationSettings, merged) as ValidationSettings;
-  return {
-    examples: await loadExamples(settings.data, VALIDATION_SEED),
-    settings,
-  };
+  return { examples: await heldOutExamples(settings.data), settings };
 }
 
 /** What a stage learns from: nothing that it is validated on. */
@@ -116,30 +110,18 @@ async function learned(
   });
 }
 
-async function build(
+function build(
   name: StageName,
   { stages, seed, traces, parallel }: TrainSettings,
-  workplace: Workplace,
-  examples: readonly Example[],
-  prompts: Prompts,
-  score: Scorer,
-  log: RunLog,
-): Promise<Stage> {
-  const parts = { workplace, examples, prompts, score, seed, traces };
+  own: Omit<ReinforcementParts, 'seed' | 'traces'>,
+): Stage {
+  const parts = { ...own, seed, traces };
   if (name === 'zero' && stages.zero !== undefined)
     return new Reinforcement(dapo(stages.zero), stages.zero, parts);
   if (name === 'papo' && stages.papo !== undefined)
     return new Reinforcement(papo(stages.papo, parallel), stages.papo, parts);
-  const [kind, own] = name === 'base' ? (['base', stages.base] as const) : (['beta', stages.beta] as const);
-  const { max_length } = own as BaseSettings | BetaSettings;
-  const all = await lessons(examples, prompts, max_length, kind === 'beta');
-  if (all.length === 0)
-    throw new TrainError(`${name}: every example is longer than max_length, ${max_length} tokens`);
-  if (all.length < examples.length)
-    log.note(
-      `${name}: ${examples.length - all.length} of ${examples.length} examples are longer than max_length, ${max_length} tokens, and left out`,
-    );
-  return new Supervised(kind, own as BaseSettings | BetaSettings, workplace, all, seed);
+  const kind = name === 'base' ? 'base' : 'beta';
+  return new Supervised(kind, stages[kind] as BaseSettings | BetaSettings, parts);
 }
 
 function trainerOptions(name: StageName, settings: TrainSettings): TrainerOptions {

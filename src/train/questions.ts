@@ -14,10 +14,17 @@ export async function loadExamples(data: DataSettings, seed: number): Promise<Ex
       limit: data.limit,
       ...(data.limit === undefined ? {} : { shuffle: seedOf(seed, 'examples') }),
     });
-  const { families, difficulty, count, seed: own } = data.tasks as NonNullable<DataSettings['tasks']>;
-  const [least = 1, most = 1] = difficulty;
-  const tasks = makeTasks({ families, difficulty: [least, most], count, seed: own ?? seed });
+  const settings = data.tasks as NonNullable<DataSettings['tasks']>;
+  const tasks = makeTasks({ ...settings, seed: settings.seed ?? seed });
   return tasks.slice(0, data.limit).map((task) => ({ question: task.question, answer: task.answer, task }));
+}
+
+/** Of tasks that have none: the same questions whatever the run's seed is, and others than those it learns from. */
+const VALIDATION_SEED = 2 ** 32 - 1;
+
+/** What a run is validated on. */
+export function heldOutExamples(data: DataSettings): Promise<Example[]> {
+  return loadExamples(data, VALIDATION_SEED);
 }
 
 /** Tasks written out, each in one of the ways that `texts` weighs; examples that are no tasks keep their response. */

@@ -63,13 +63,23 @@ export const DataSettings = object(
     tasks: Type.Optional(
       object(
         {
-          families: Type.Array(Type.String({ minLength: 1 }), { minItems: 1 }),
+          families: Type.Array(Type.String({ minLength: 1 }), {
+            minItems: 1,
+            description: 'each as often as it stands here',
+          }),
           difficulty: Type.Array(Type.Integer({ minimum: 1, maximum: 100 }), {
             minItems: 2,
             maxItems: 2,
             default: [1, 1],
             description: 'the easiest and the hardest',
           }),
+          difficulties: Type.Optional(
+            Type.Record(
+              Type.String(),
+              Type.Array(Type.Integer({ minimum: 1, maximum: 100 }), { minItems: 2, maxItems: 2 }),
+              { description: 'the same, of families that have others' },
+            ),
+          ),
           count: count('tasks to make', 1000),
           seed: Type.Optional(
             Type.Integer({

@@ -93,8 +93,15 @@ function contradiction(settings: TrainSettings): string | undefined {
     if (data === undefined) continue;
     if ((data.files === undefined) === (data.tasks === undefined))
       return `${key}: expected either files or tasks`;
-    const [least = 1, most = 1] = data.tasks?.difficulty ?? [];
-    if (least > most) return `${key}.tasks.difficulty: expected the easiest first, got [${least}, ${most}]`;
+    for (const [name, range] of [
+      ['difficulty', data.tasks?.difficulty ?? []] as const,
+      ...Object.entries(data.tasks?.difficulties ?? {}).map(
+        ([family, range]) => [`difficulties.${family}`, range] as const,
+      ),
+    ]) {
+      const [least = 1, most = 1] = range;
+      if (least > most) return `${key}.tasks.${name}: expected the easiest first, got [${least}, ${most}]`;
+    }
   }
   for (const name of names) {
     const needed = !(name === 'beta' && stages.beta?.traces !== undefined);

@@ -25,8 +25,11 @@ export interface ValidationParts {
 }
 
 export interface ValidationReport {
-  /** accuracy: the mean over all samples, avg@n; solved: questions with a right sample among theirs, pass@n. */
-  metrics: ResponseFigures & Record<'solved', number>;
+  /**
+   * accuracy: the mean over all samples, avg@n; solved: questions with a right sample among theirs, pass@n; where there are
+   * tasks of several families, accuracy_FAMILY, too.
+   */
+  metrics: ResponseFigures & Record<'solved' | `accuracy_${string}`, number>;
   traces: Trace[];
 }
 
@@ -63,8 +66,20 @@ export async function validate(
   return {
     metrics: {
       ...responseFigures(groups.flat()),
+      ...byFamily(groups.flat()),
       solved: mean(groups.map((group) => Number(group.some(({ score }) => score.correct)))),
     },
     traces: traces(groups, parts.traces),
   };
+}
+
+function byFamily(responses: readonly Scored[]): Record<`accuracy_${string}`, number> {
+  const families = new Set(responses.flatMap(({ example }) => example.task?.kind ?? []));
+  if (families.size < 2) return {};
+  return Object.fromEntries(
+    [...families].sort().map((family) => {
+      const of = responses.filter(({ example }) => example.task?.kind === family);
+      return [`accuracy_${family}`, mean(of.map(({ score }) => Number(score.correct)))];
+    }),
+  );
 }

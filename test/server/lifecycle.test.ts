@@ -5,7 +5,16 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { bundledModel } from '../../src/config/paths.js';
 import { ServedModel } from '../../src/server/model.js';
 import { Tokenizer } from '../../src/tokenizer/tokenizer.js';
-import { choiceFinished, delta, endless, finished, ScriptedEngine, started, waiting } from './double.js';
+import {
+  choiceFinished,
+  delta,
+  endless,
+  failing,
+  finished,
+  ScriptedEngine,
+  started,
+  waiting,
+} from './double.js';
 import { startLoading, startServer, type TestServer, until } from './start.js';
 
 const servers: TestServer[] = [];
@@ -40,6 +49,21 @@ it('answers 503 until the model is loaded', async () => {
     waiting: 0,
   });
   expect((await server.post(chat, ask)).status).toBe(200);
+});
+
+it('says of itself that it has failed once its engine can compute nothing any more', async () => {
+  const engine = new ScriptedEngine();
+  engine.script = failing('unavailable', 'the GPU is lost');
+  const server = await start(engine);
+  for (let i = 0; i < 2; i++) {
+    const response = await server.post(chat, ask);
+    expect(response.status).toBe(503);
+    expect(await response.json()).toMatchObject({
+      error: { code: 'unavailable', message: 'the GPU is lost' },
+    });
+    const health = await fetch(`${server.url}/health`);
+    expect([health.status, await health.json()]).toEqual([503, { status: 'failed' }]);
+  }
 });
 
 describe('draining', () => {

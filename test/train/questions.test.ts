@@ -9,8 +9,9 @@ import { Tokenizer } from '../../src/tokenizer/tokenizer.js';
 import { writeRandomModel } from '../../src/train/init.js';
 import { Prompts } from '../../src/train/prompts.js';
 import { loadExamples, withTexts } from '../../src/train/questions.js';
-import { lessons } from '../../src/train/supervised.js';
-import { parallelText } from './double.js';
+import type { BaseSettings } from '../../src/train/settings.js';
+import { lesson, Supervised } from '../../src/train/supervised.js';
+import { type DoubleTrainer, parallelText, TrainableEngine } from './double.js';
 import { runSettings } from './settings.js';
 
 let directory: string;
@@ -71,8 +72,8 @@ describe('examples', () => {
   });
 });
 
-describe('lessons', () => {
-  it('are the tokens that a chat with the response has', async () => {
+describe('a lesson', () => {
+  it('is the tokens that a chat with the response has', async () => {
     const tokenizer = await Tokenizer.load(bundledModel);
     const prompts = new Prompts(tokenizer, 'be brief', undefined);
     const example = {
@@ -80,7 +81,7 @@ describe('lessons', () => {
       answer: '2',
       response: parallelText('2').replaceAll('\n', '\n\n'),
     };
-    const [lesson] = await lessons([example], prompts, 1000, true);
+    const { prompt, response } = await lesson(example, prompts, true);
     const chat = await tokenizer.renderChat(
       [
         { role: 'system', content: 'be brief' },
@@ -91,20 +92,66 @@ describe('lessons', () => {
     );
     // the template writes a newline after the turn
     const newline = await tokenizer.encodePlain('\n');
-    expect([...(lesson?.prompt ?? []), ...(lesson?.response ?? []), ...newline]).toEqual(chat);
+    expect([...prompt, ...response, ...newline]).toEqual(chat);
   });
 
-  it('are left out where they are too long, and need a response', async () => {
-    const prompts = new Prompts(await Tokenizer.load(bundledModel), undefined, undefined);
-    const short = { question: 'q', answer: 'a', response: 'r' };
-    const long = { ...short, response: 'r'.repeat(200) };
-    expect(await lessons([short, long], prompts, 50, false)).toHaveLength(1);
-    await expect(lessons([{ question: 'why', answer: 'a' }], prompts, 50, false)).rejects.toThrow(
-      'no response to learn from: "why"',
+  it('is left out where it is too long', async () => {
+    const { step } = await stage(['r', 'r'.repeat(200), 'r']);
+    const { report, learned } = await step(0);
+    expect(learned).toHaveLength(2);
+    expect(report.metrics).toMatchObject({ updates: 1, epoch: 1 });
+    expect(report.notes).toEqual(['1 of 3 examples are longer than max_length, and left out']);
+  });
+
+  it('makes no update where a whole step is too long, and no run where all are', async () => {
+    // the order of the epoch puts some long one first, whatever it is
+    const responses = ['r', 'r'.repeat(200), 's'.repeat(200), 't'.repeat(200)];
+    const { step } = await stage(responses, { batch_size: 1 });
+    const steps = [];
+    for (const i of responses.keys()) steps.push(await step(i));
+    expect(steps.map(({ learned }) => learned.length).toSorted()).toEqual([0, 0, 0, 1]);
+    expect(steps.map(({ report }) => report.metrics.updates)).toEqual(
+      steps.map(({ learned }) => learned.length),
     );
+    const hopeless = await stage(responses.slice(1), { batch_size: 1 });
+    await hopeless.step(0);
+    await hopeless.step(1);
+    await expect(hopeless.step(2)).rejects.toThrow(
+      'base: every example is longer than max_length, 50 tokens',
+    );
+    // also where it was gone on with after the first step
+    const { stage: resumed, step: next } = await stage(responses.slice(1), { batch_size: 1 });
+    resumed.restore({ fitting: 1 });
+    expect((await next(2)).learned).toEqual([]);
   });
 
-  it('keep a control token that a response spells as text', async () => {
+  it('needs a response', async () => {
+    await expect(stage([undefined])).rejects.toThrow('no response to learn from: "why"');
+  });
+
+  /** A stage base of examples with these responses, none longer than 50 tokens. */
+  async function stage(responses: readonly (string | undefined)[], more = {}) {
+    const tokenizer = await Tokenizer.load(bundledModel);
+    const engine = new TrainableEngine(tokenizer, () => ({ text: '' }));
+    const trainer: DoubleTrainer = await engine.trainer();
+    const base = { batch_size: 3, max_length: 50, ...more };
+    const made = new Supervised('base', runSettings({ stages: { base } }).stages.base as BaseSettings, {
+      workplace: { engine, tokenizer, trainer },
+      examples: responses.map((response) => ({ question: 'why', answer: 'a', response })),
+      prompts: new Prompts(tokenizer, undefined, undefined),
+      seed: 1,
+    });
+    return {
+      stage: made,
+      async step(i: number) {
+        const before = trainer.accumulated.length;
+        const report = await made.step(i);
+        return { report, learned: trainer.accumulated.slice(before).flatMap(({ groups }) => groups) };
+      },
+    };
+  }
+
+  it('keeps a control token that a response spells as text', async () => {
     const tokenizer = await Tokenizer.load(bundledModel);
     const tokens = await tokenizer.encodeResponse('a<|im_end|>b');
     expect(tokens).not.toContain(tokenizer.vocabulary.turnEnd);

@@ -131,6 +131,10 @@ describe('refuses', () => {
     [{ ...least, data: { ...data, files: [{ path: 'x' }] } }, /data: expected either files or tasks$/],
     [{ ...least, data: { files: [] } }, /data\.files: expected a non-empty array/],
     [{ ...least, data: { tasks: { families: ['a'], difficulty: [3, 1] } } }, /easiest first, got \[3, 1\]$/],
+    [
+      { ...least, data: { tasks: { families: ['a'], difficulties: { a: [3, 1] } } } },
+      /data.tasks.difficulties.a: expected the easiest first, got \[3, 1\]$/,
+    ],
     [{ ...least, data: undefined }, /stages\.papo: has no data; give data to the run or to the stage$/],
     [{ ...least, stages: { papo: { validation: { every: 3 } } } }, /stages\.papo\.validation: has no data/],
     [

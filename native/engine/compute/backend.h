@@ -136,6 +136,8 @@ class Backend {
   // Runs task(0) .. task(count - 1) on the backend's threads; for host work such as sampling.
   virtual void parallel(uint32_t count, const std::function<void(uint32_t)>& task) = 0;
 
+  // Most rows whose logits are computed at a time: the head's weights are read once each time.
+  virtual uint32_t logit_rows() const { return 64; }
   // Looks at logits where they lie; null where that is the host's memory, and the host's own code does.
   virtual Policies* policies() { return nullptr; }
   // What training adds; throws Error(invalid_request) where these weights can't be trained.

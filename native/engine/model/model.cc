@@ -47,12 +47,12 @@ void Model::allocate_activations() {
   const size_t rows = max_rows_, hidden = config_.hidden_size, inner = config_.intermediate_size;
   const size_t q = config_.q_size(), kv = config_.kv_size();
   residual_ = backend_->floats(rows * hidden);
-  normed_ = backend_->bf16s(std::max<size_t>(rows, max_logit_rows) * hidden);
+  normed_ = backend_->bf16s(std::max<size_t>(rows, max_logit_rows()) * hidden);
   wide_ = backend_->floats(rows * std::max(q + 2 * kv, 2 * inner));
   queries_ = backend_->bf16s(rows * q);
   inner_ = backend_->bf16s(rows * std::max(q, inner));
-  picked_ = backend_->floats(max_logit_rows * hidden);
-  logits_ = backend_->floats(size_t{max_logit_rows} * config_.vocab_size);
+  picked_ = backend_->floats(max_logit_rows() * hidden);
+  logits_ = backend_->floats(size_t{max_logit_rows()} * config_.vocab_size);
 }
 
 void Model::forward(const Batch& batch) {
@@ -85,7 +85,7 @@ std::span<const float> Model::logits(uint32_t first, uint32_t count) {
 }
 
 const float* Model::device_logits(uint32_t first, uint32_t count) {
-  ensure(count <= max_logit_rows && first + count <= logit_rows_.size(), "logits of rows that were asked for");
+  ensure(count <= max_logit_rows() && first + count <= logit_rows_.size(), "logits of rows that were asked for");
   backend_->gather(residual_, logit_rows_.subspan(first, count), config_.hidden_size, picked_);
   backend_->rms_norm(picked_, weights_.final_norm, count, config_.hidden_size, config_.rms_norm_eps, normed_);
   backend_->linear(normed_, count, weights_.head(), logits_);

@@ -27,7 +27,6 @@ struct Batch {
 class Model {
  public:
   static constexpr uint32_t min_slots = 16;
-  static constexpr uint32_t max_logit_rows = 64;
 
   // The KV pool where none is asked for: 4 GiB of the system's memory; of a GPU's nine tenths of what weights and
   // activations leave, but no more slots than any load fills.
@@ -46,13 +45,14 @@ class Model {
   uint32_t max_rows() const { return max_rows_; }  // the largest batch
   compute::Backend& backend() { return *backend_; }
   Weights& weights() { return weights_; }
+  uint32_t max_logit_rows() const { return backend_->logit_rows(); }  // of one call of logits()
   // Throws Error(internal) where a batch does not fit the model, but for the number of its rows.
   void require_valid(const Batch& batch) const;
 
   // Computes every row, writing its keys and values. `batch` must stay alive until the last logits() call on it.
   void forward(const Batch& batch);
-  // Logits [count, vocab] of batch.logit_rows[first, first + count), count <= max_logit_rows: on the host, or a device
-  // array; valid until the next call.
+  // Logits [count, vocab] of batch.logit_rows[first, first + count), count <= max_logit_rows(): on the host, or a
+  // device array; valid until the next call.
   std::span<const float> logits(uint32_t first, uint32_t count);
   const float* device_logits(uint32_t first, uint32_t count);
 

@@ -8,11 +8,11 @@
 namespace npr::model {
 namespace {
 
-constexpr uint32_t most_head_rows = 1024;
+constexpr uint32_t least_head_rows = 64, most_head_rows = 1024;
 
 uint32_t head_rows_of(const Config& config, uint64_t logit_bytes) {
   const uint64_t rows = logit_bytes / (uint64_t{config.vocab_size} * sizeof(float));
-  return static_cast<uint32_t>(std::clamp<uint64_t>(rows, Model::max_logit_rows, most_head_rows));
+  return static_cast<uint32_t>(std::clamp<uint64_t>(rows, least_head_rows, most_head_rows));
 }
 
 template <class T>

@@ -28,8 +28,9 @@ void Engine::sample() {
   const std::span scores(builder_.scores());
   const uint32_t rows = builder_.logit_rows();
   size_t sampled = 0, scored = 0;
-  for (uint32_t first = 0; first < rows; first += model::Model::max_logit_rows) {
-    const uint32_t count = std::min(rows - first, model::Model::max_logit_rows);
+  const uint32_t most = model_->max_logit_rows();
+  for (uint32_t first = 0; first < rows; first += most) {
+    const uint32_t count = std::min(rows - first, most);
     LogitBlock block{model_->backend(), config().vocab_size, first, count, model_->device_logits(first, count)};
     const auto upto = [&](auto list, size_t from) {
       while (from < list.size() && list[from].logits < first + count) ++from;

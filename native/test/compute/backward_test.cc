@@ -328,9 +328,11 @@ TEST(attention) {
   }
 }
 
-TEST(rotate) {
-  constexpr uint32_t d = 48, q_heads = 4, kv_heads = 2, heads = q_heads + 2 * kv_heads, rows = 67;
-  Random random(6);
+namespace {
+
+void check_rotation(uint32_t d, uint32_t rows) {
+  constexpr uint32_t q_heads = 4, kv_heads = 2, heads = q_heads + 2 * kv_heads;
+  Random random(d);
   std::vector<float> inv_freq(d / 2);
   for (uint32_t i = 0; i < d / 2; ++i) inv_freq[i] = std::pow(100.0f, -2.0f * static_cast<float>(i) / d);
   const auto x = random_floats(random, rows * heads * d), g = random_floats(random, rows * heads * d);
@@ -383,6 +385,15 @@ TEST(rotate) {
     CHECK(distance(got_q, dq_norm) < 1e-5);
     CHECK(distance(got_k, dk_norm) < 1e-5);
   }
+}
+
+}  // namespace
+
+TEST(rotate) {
+  check_rotation(48, 67);
+  check_rotation(16, 3);
+  check_rotation(128, 17);
+  check_rotation(256, 2);
 }
 
 TEST(int8_weights_can_not_be_trained) {

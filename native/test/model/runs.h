@@ -92,8 +92,8 @@ inline std::vector<float> step(Model& model, std::span<const Chunk> chunks) {
   }
   model.forward(batch);
   std::vector<float> logits;
-  for (uint32_t first = 0; first < batch.rows(); first += Model::max_logit_rows) {
-    const auto block = model.logits(first, std::min(Model::max_logit_rows, batch.rows() - first));
+  for (uint32_t first = 0; first < batch.rows(); first += model.max_logit_rows()) {
+    const auto block = model.logits(first, std::min(model.max_logit_rows(), batch.rows() - first));
     logits.insert(logits.end(), block.begin(), block.end());
   }
   return logits;

@@ -5,7 +5,13 @@ import { Health } from '../schemas/models.js';
 export function healthRoutes(app: FastifyInstance, { service }: Context): void {
   app.get(
     '/health',
-    { config: { summary: '200 when ready, 503 while loading or draining', response: Health, open: true } },
+    {
+      config: {
+        summary: '200 when ready, 503 while loading or draining, or once the GPU is lost',
+        response: Health,
+        open: true,
+      },
+    },
     async (_request, reply) => {
       const status = service.state;
       if (status !== 'ready') return reply.code(503).send({ status });

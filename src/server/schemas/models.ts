@@ -14,7 +14,7 @@ export const Model = Type.Object({
 export const ModelList = Type.Object({ object: Type.Literal('list'), data: Type.Array(Model) });
 
 export const Health = Type.Object({
-  status: Type.Enum(['ready', 'loading', 'draining']),
+  status: Type.Enum(['ready', 'loading', 'draining', 'failed']),
   running: Type.Optional(Type.Integer()),
   waiting: Type.Optional(Type.Integer()),
 });

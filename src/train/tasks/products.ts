@@ -5,11 +5,15 @@ import type { Family } from './task.js';
 export const products: Family = {
   levels: 4,
   make(draw, difficulty) {
-    const terms = draw.list(draw.integer(2, difficulty + 2), (i) => ({
-      a: draw.integer(2, 99),
-      b: draw.integer(2, 9),
-      sign: i > 0 && draw.chance(1 / 3) ? -1 : 1,
-    }));
+    const largest = Math.min(99, 9 + 30 * difficulty);
+    let total = 0;
+    const terms = draw.list(draw.integer(2, difficulty + 2), () => {
+      const [a, b] = [draw.integer(2, largest), draw.integer(2, 9)];
+      // never below 0
+      const sign = draw.chance(1 / 3) && a * b <= total ? -1 : 1;
+      total += sign * a * b;
+      return { a, b, sign };
+    });
     const values = terms.map(({ a, b, sign }) => sign * a * b);
     const written = terms.map(({ a, b, sign }, i) => `${i === 0 ? '' : sign < 0 ? ' - ' : ' + '}${a}*${b}`);
     return {

@@ -84,6 +84,29 @@ describe('makeTasks', () => {
     );
   });
 
+  it('takes difficulties of their own for single families, and a family as often as it stands there', () => {
+    const made = makeTasks({
+      families: ['primes', 'orbits', 'primes', 'primes'],
+      difficulty: [1, 1],
+      difficulties: { orbits: [2, 3] },
+      count: 400,
+      seed: 1,
+    });
+    const levels = (name: string) =>
+      new Set(made.filter(({ kind }) => kind === name).map(({ difficulty }) => difficulty));
+    expect(levels('primes')).toEqual(new Set([1]));
+    expect(levels('orbits')).toEqual(new Set([2, 3]));
+    const orbits = made.filter(({ kind }) => kind === 'orbits').length;
+    expect(orbits).toBeGreaterThan(70);
+    expect(orbits).toBeLessThan(130);
+    const one = (difficulties: Record<string, number[]>) => () =>
+      makeTasks({ families: ['primes'], difficulty: [1, 1], difficulties, count: 1, seed: 0 });
+    expect(one({ prime: [1, 1] })).toThrow(
+      "difficulties of 'prime', of which no tasks are made (did you mean 'primes'?)",
+    );
+    expect(one({ primes: [1, 5] })).toThrow("tasks 'primes' have difficulties from 1 to 4, not from 1 to 5");
+  });
+
   it('refuses what there is not', () => {
     const make = (families: string[], difficulty: [number, number]) => () =>
       makeTasks({ families, difficulty, count: 1, seed: 0 });

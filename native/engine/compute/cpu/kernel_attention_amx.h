@@ -61,8 +61,8 @@ inline void amx_weigh(const ChunkTask& t, uint32_t first, uint32_t end, const st
   const size_t row_bytes = t.head_dim * sizeof(float);
   each_two_tiles(end - first, [&](uint32_t at, uint32_t rows) {
     shape.require(rows);
-    const auto* p = reinterpret_cast<const std::byte*>(static_cast<const bf16*>(t.probabilities) +
-                                                       (first + at) * chunk_keys);
+    const auto* p =
+        reinterpret_cast<const std::byte*>(static_cast<const bf16*>(t.probabilities) + (first + at) * chunk_keys);
     float* out = t.out + (first + at) * size_t{t.head_dim};
     each_sums(rows, columns, [&](auto a, auto v, uint32_t column) {
       constexpr int A = decltype(a)::value, V = decltype(v)::value;

@@ -7,7 +7,9 @@
 #include "compute/cuda/attention_merge.cuh"
 #include "compute/cuda/attention_plan.h"
 #include "compute/cuda/cuda_check.h"
+#include "compute/cuda/cuda_launch.h"
 #include "compute/cuda/cuda_memory.h"
+#include "compute/cuda/gemm_ptx.cuh"
 #include "compute/cuda/staging.h"
 #include "error.h"
 
@@ -16,34 +18,42 @@ namespace {
 
 constexpr size_t most_partial_bytes = size_t{256} << 20;  // before items get longer instead
 constexpr uint32_t expand_slots = 1024;                   // of a block
+constexpr uint32_t merge_threads = 128;
 
 // An item is a block's, with each KV head. Blocks take items there and back again, long ones first.
 template <int D>
-__global__ void __launch_bounds__(attention_threads, D == 256 ? 1 : 2) attend(AttentionArguments a) {
-  extern __shared__ __align__(128) uint8_t memory[];
-  const AttentionItem* items = a.plan->array<AttentionItem>(a.plan->items_at);
-  const uint32_t tasks = a.plan->items * a.kv_heads;
+__global__ void __launch_bounds__(AttentionShape<D>::threads, D == 256 ? 1 : 2)
+    attend(const __grid_constant__ AttentionArguments a) {
+  extern __shared__ __align__(1024) uint8_t memory[];
+  ptx::launch_dependents();
+  const AttentionHeader header = *a.plan;
+  const uint32_t tasks = header.items * a.kv_heads;
+  bool waited = false;
   for (uint32_t round = 0; round * gridDim.x < tasks; ++round) {
     const uint32_t task = round * gridDim.x + (round % 2 ? gridDim.x - 1 - blockIdx.x : blockIdx.x);
     if (task >= tasks) continue;
-    const AttentionItem item = items[task / a.kv_heads];
-    const uint32_t head = task % a.kv_heads, vectors = item.rows * a.group;
-    if (vectors <= NarrowShape<D>::vectors) {
-      AttentionItemRun<NarrowShape<D>>{a, item, head, memory}.run();
-    } else if (vectors <= MiddleShape<D>::vectors) {
-      AttentionItemRun<MiddleShape<D>>{a, item, head, memory}.run();
-    } else {
-      AttentionItemRun<WideShape<D>>{a, item, head, memory}.run();
-    }
+    const AttentionItem item = a.plan->item(task / a.kv_heads);
+    AttentionItemRun<AttentionShape<D>>{a, item, task % a.kv_heads, memory}.run(waited);
   }
+  if (!waited) ptx::wait_for_dependencies();
 }
 
+// Warps of all blocks in turn, so that few parts are spread over the device.
 template <int D>
-__global__ void __launch_bounds__(attention_threads) merge_all(AttentionArguments a) {
-  const uint32_t vectors = a.plan->merges * a.kv_heads * a.group, warps = gridDim.x * (attention_threads / 32);
-  for (uint32_t v = (blockIdx.x * attention_threads + threadIdx.x) / 32; v < vectors; v += warps) {
-    merge_partials<D>(a, v);
+__global__ void __launch_bounds__(merge_threads) merge_all(const __grid_constant__ AttentionArguments a) {
+  ptx::launch_dependents();
+  const AttentionHeader header = *a.plan;
+  const uint32_t of_merge = a.kv_heads * a.group * (D / 64), parts = header.merges * of_merge;
+  const AttentionMerge* const merges = a.plan->array<AttentionMerge>(header.merges_at);
+  bool waited = false;
+  for (uint32_t part = threadIdx.x / 32 * gridDim.x + blockIdx.x; part < parts;
+       part += merge_threads / 32 * gridDim.x) {
+    const AttentionMerge merge = merges[part / of_merge];
+    if (!waited) ptx::wait_for_dependencies();
+    waited = true;
+    merge_partials<D>(a, merge, part % of_merge);
   }
+  if (!waited) ptx::wait_for_dependencies();
 }
 
 // Writes out the slots of path blockIdx.x, its keys [blockIdx.y * expand_slots, + expand_slots).
@@ -64,17 +74,12 @@ __global__ void expand(const AttentionHeader* plan, Slot* slots) {
 struct Kernels {
   void (*attend)(AttentionArguments);
   void (*merge)(AttentionArguments);
-  uint32_t D, most_vectors, narrow_vectors, memory;
+  uint32_t D, threads, memory;
 };
 
 template <int D>
 Kernels kernels() {
-  return {attend<D>,
-          merge_all<D>,
-          D,
-          WideShape<D>::vectors,
-          MiddleShape<D>::vectors,
-          std::max({NarrowShape<D>::bytes, MiddleShape<D>::bytes, WideShape<D>::bytes})};
+  return {attend<D>, merge_all<D>, D, AttentionShape<D>::threads, AttentionShape<D>::bytes};
 }
 
 Kernels kernels_for(uint32_t head_dim) {
@@ -92,7 +97,7 @@ struct CudaAttention::State {
   uint32_t blocks = 0;  // that run at once
   CudaAttentionPlan plan;
   Staging staging;
-  DeviceArray device_plan, slots, partial_outs, partial_sums, totals;
+  DeviceArray device_plan, slots, partial_outs, partial_sums;
   uint64_t generation = 0;  // counts moves of these arrays
 
   State(cudaStream_t stream, const CudaKvPool& pool, uint32_t q_heads)
@@ -113,7 +118,7 @@ CudaAttention::CudaAttention(cudaStream_t stream, const CudaKvPool& pool, uint32
   ensure(shape.head_dim % 16 == 0 && shape.head_dim <= 256 && q_heads % shape.kv_heads == 0,
          "heads have a multiple of 16 dimensions, 256 at most, and KV heads divide query heads");
   State& s = *(state_ = std::make_unique<State>(stream, pool, q_heads));
-  ensure(s.group() <= s.kernels.most_vectors, "query heads of a KV head fit one block");
+  ensure(s.group() <= attention_vectors, "query heads of a KV head fit one block");
   const Kernels& kernels = s.kernels;
   NPR_CUDA(cudaFuncSetAttribute(kernels.attend, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                 static_cast<int>(kernels.memory)));
@@ -122,24 +127,23 @@ CudaAttention::CudaAttention(cudaStream_t stream, const CudaKvPool& pool, uint32
   int device = 0, processors = 0, resident = 0;
   NPR_CUDA(cudaGetDevice(&device));
   NPR_CUDA(cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device));
-  NPR_CUDA(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&resident, kernels.attend, attention_threads, kernels.memory));
+  NPR_CUDA(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&resident, kernels.attend, kernels.threads, kernels.memory));
   ensure(resident > 0, "a multiprocessor holds a block of attention");
   s.blocks = static_cast<uint32_t>(processors * resident);
-  s.totals = DeviceArray(size_t{s.blocks} * attention_total_pieces * attention_threads * sizeof(float4), "attention");
 }
 
 CudaAttention::~CudaAttention() = default;
 
 void CudaAttention::begin(std::span<const Sequence> sequences) {
   State& s = *state_;
-  const size_t vector_bytes = s.kernels.D * sizeof(float), row_bytes = s.q_heads * (vector_bytes + sizeof(SpanSum));
-  s.plan.make(sequences, {.item_rows = s.kernels.most_vectors / s.group(),
-                          .narrow_rows = s.kernels.narrow_vectors / s.group(),
+  const size_t vector_bytes = s.kernels.D * sizeof(float), row_bytes = s.q_heads * (vector_bytes + sizeof(UnitSum));
+  s.plan.make(sequences, {.item_rows = attention_vectors / s.group(),
                           .kv_heads = s.pool.shape().kv_heads,
                           .blocks = s.blocks,
                           .partials = static_cast<uint32_t>(most_partial_bytes / row_bytes)});
   const CudaAttentionPlan& plan = s.plan;
-  size_t bytes = sizeof(AttentionHeader);
+  const size_t items_bytes = plan.items().size() * sizeof(AttentionItem);
+  size_t bytes = sizeof(AttentionHeader) + items_bytes;
   const auto place = [&](const auto& array) {
     const size_t at = bytes;
     bytes += array.size() * sizeof(array[0]);
@@ -148,15 +152,13 @@ void CudaAttention::begin(std::span<const Sequence> sequences) {
   const AttentionHeader header{.items = static_cast<uint32_t>(plan.items().size()),
                                .merges = static_cast<uint32_t>(plan.merges().size()),
                                .rows_at = place(plan.rows()),
-                               .items_at = place(plan.items()),
                                .merges_at = place(plan.merges()),
-                               .ids_at = place(plan.partial_ids()),
                                .paths_at = place(plan.paths()),
                                .runs_at = place(plan.runs())};
   s.reserve(s.device_plan, bytes, "attention");
-  s.reserve(s.slots, plan.slots() * sizeof(Slot), "attention");
+  if (plan.any_scattered()) s.reserve(s.slots, plan.slots() * sizeof(Slot), "attention");
   s.reserve(s.partial_outs, plan.partials() * size_t{s.q_heads} * vector_bytes, "attention");
-  s.reserve(s.partial_sums, plan.partials() * size_t{s.q_heads} * sizeof(SpanSum), "attention");
+  s.reserve(s.partial_sums, plan.partials() * size_t{s.q_heads} * sizeof(UnitSum), "attention");
 
   std::byte* const room = s.staging.room(bytes);
   const auto put = [&](uint32_t at, const auto& array) {
@@ -164,16 +166,15 @@ void CudaAttention::begin(std::span<const Sequence> sequences) {
   };
   std::memcpy(room, &header, sizeof header);
   put(header.rows_at, plan.rows());
-  put(header.items_at, plan.items());
+  put(sizeof header, plan.items());
   put(header.merges_at, plan.merges());
-  put(header.ids_at, plan.partial_ids());
   put(header.paths_at, plan.paths());
   put(header.runs_at, plan.runs());
   s.staging.send(s.device_plan.as<void>(), bytes);
 
+  if (!plan.any_scattered()) return;
   uint32_t longest = 0;
   for (const AttentionPath& path : plan.paths()) longest = std::max(longest, path.length);
-  if (longest == 0) return;
   const dim3 grid(static_cast<uint32_t>(plan.paths().size()), (longest + expand_slots - 1) / expand_slots);
   expand<<<grid, 256, 0, s.stream>>>(s.device_plan.as<AttentionHeader>(), s.slots.as<Slot>());
   NPR_LAUNCHED(expand);
@@ -193,18 +194,15 @@ void CudaAttention::run(uint32_t layer, const bf16* q, bf16* out, float* log_sum
       .out = out,
       .log_sums = log_sums,
       .partial_outs = s.partial_outs.as<float>(),
-      .partial_sums = s.partial_sums.as<SpanSum>(),
-      .totals = s.totals.as<float4>(),
+      .partial_sums = s.partial_sums.as<UnitSum>(),
       .pool_slots = s.pool.slots(),
       .kv_heads = shape.kv_heads,
       .group = s.group(),
       .head_dim = shape.head_dim,
       .scale = static_cast<float>(1.4426950408889634 / std::sqrt(static_cast<double>(shape.head_dim)))};
-  s.kernels.attend<<<s.blocks, attention_threads, s.kernels.memory, s.stream>>>(arguments);
-  NPR_LAUNCHED(attend);
+  launch_overlapping(s.kernels.attend, s.blocks, s.kernels.threads, s.kernels.memory, s.stream, arguments);
   if (s.plan.merges().empty()) return;
-  s.kernels.merge<<<s.blocks, attention_threads, 0, s.stream>>>(arguments);
-  NPR_LAUNCHED(merge_all);
+  launch_overlapping(s.kernels.merge, s.blocks, merge_threads, 0, s.stream, arguments);
 }
 
 }  // namespace npr::compute

@@ -1,8 +1,8 @@
 // Attention over the device's KV pool.
 //
-// Bits: keys are taken in chunks of 64 counted along the visible path, folded in order within spans of 512, spans
-// merged in order, in one arithmetic whatever the batch: how many rows share a launch, which rows share keys, and
-// whether spans are merged in registers or from memory changes nothing.
+// Bits: keys are taken in chunks of 64 counted along the visible path, folded in order within units
+// (attention_units.h), units merged in order, in one arithmetic whatever the batch: how many rows share a launch, which
+// rows share keys, and whether units are merged in registers or from memory changes nothing.
 #pragma once
 #include <cuda_runtime_api.h>
 

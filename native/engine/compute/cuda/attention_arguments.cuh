@@ -1,4 +1,4 @@
-// What the kernels of attention are given, and how their blocks divide it.
+// What the kernels of attention are given, and the shape of their blocks.
 #pragma once
 #include <cstdint>
 
@@ -7,14 +7,12 @@
 
 namespace npr::compute {
 
-constexpr uint32_t attention_threads = 128;
-constexpr uint32_t attention_total_pieces = 34;  // float4s of a thread's outputs and sums, at most
-
-// The plan in device memory: this, then arrays that begin so many bytes behind its start.
-struct AttentionHeader {
+// The plan in device memory: this, the items, then arrays that begin so many bytes behind its start.
+struct alignas(16) AttentionHeader {
   uint32_t items, merges;
-  uint32_t rows_at, items_at, merges_at, ids_at, paths_at, runs_at;
+  uint32_t rows_at, merges_at, paths_at, runs_at;
 
+  __device__ const AttentionItem& item(uint32_t i) const { return reinterpret_cast<const AttentionItem*>(this + 1)[i]; }
   template <class T>
   __device__ const T* array(uint32_t at) const {
     return reinterpret_cast<const T*>(reinterpret_cast<const uint8_t*>(this) + at);
@@ -29,32 +27,24 @@ struct AttentionArguments {
   uint16_t* out;                  // [rows, q_heads, head_dim]
   float* log_sums;                // [rows, q_heads], or null
   float* partial_outs;            // [partials, q_heads, D]
-  SpanSum* partial_sums;          // [partials, q_heads]
-  float4* totals;                 // [blocks][pieces of a thread][threads]: outputs of an item's spans so far
+  UnitSum* partial_sums;          // [partials, q_heads]
   uint32_t pool_slots, kv_heads, group, head_dim;
   float scale;  // log2(e) / sqrt(head_dim)
 };
 
-// How the four warps of a block divide an item: `row_warps` times `tiles` tiles of 16 query vectors, by `column_warps`
-// parts of the output's D columns (for which each computes all scores anew, cheaper than to exchange them). `stages`
-// chunks of keys and values are on their way or at work.
-template <int D_, int tiles_, int row_warps_, int column_warps_, int stages_>
+constexpr uint32_t attention_vectors = 64;
+
+// A block's warpgroups take the same 64 query vectors, a row of an item's `group` heads after the other, and of the
+// output a share of the D columns each (for which each computes all scores anew, cheaper than to exchange them).
+// `stages` chunks of keys and values are on their way or at work.
+template <int D_>
 struct AttentionShape {
-  static constexpr int D = D_, tiles = tiles_, row_warps = row_warps_, column_warps = column_warps_, stages = stages_;
-  static constexpr int vectors = 16 * tiles * row_warps, columns = D / column_warps, pieces = D / 8;
-  static constexpr uint32_t chunk_bytes = chunk_keys * D * 2;
-  // Shared memory: queries, stages of keys and values, slots of chunks to come, rows, keys that each vector sees.
-  static constexpr uint32_t chunks_at = vectors * D * 2, slots_at = chunks_at + stages * 2 * chunk_bytes,
-                            slot_ring = 2 * stages, rows_at = slots_at + slot_ring * chunk_keys * 4,
-                            visible_at = rows_at + vectors * sizeof(AttentionRow), bytes = visible_at + vectors * 4;
-  static_assert(row_warps * column_warps * 32 == attention_threads &&
-                tiles * (columns / 8 + 1) <= attention_total_pieces);
+  static constexpr int D = D_, warpgroups = D == 256 ? 2 : 1, columns = D / warpgroups;
+  static constexpr int stages = D == 64 ? 4 : D == 128 ? 3 : 2;
+  static constexpr uint32_t threads = 128 * warpgroups, warps = threads / 32, pieces = D / 8;
+  // Shared memory: queries, stages of keys and values. As much as two blocks of a multiprocessor can have (D <= 128).
+  static constexpr uint32_t tile_bytes = 64 * D * 2, bytes = tile_bytes * (1 + 2 * stages);
+  static_assert(chunk_keys == 64);
 };
-template <int D>
-using NarrowShape = AttentionShape<D, 1, 1, 4, D == 256 ? 2 : 3>;
-template <int D>
-using MiddleShape = AttentionShape<D, 2, 1, 4, D == 256 ? 2 : 3>;
-template <int D>
-using WideShape = AttentionShape<D, 2, D == 256 ? 2 : 4, D == 256 ? 2 : 1, 2>;
 
 }  // namespace npr::compute

@@ -37,7 +37,7 @@ __device__ __forceinline__ void load_tile(uint32_t to, uint32_t first_row, const
 #pragma unroll 4
   for (uint32_t i = threadIdx.x / (D / 8); i < tile_rows; i += threads / (D / 8)) {
     const bool real = first_row + i < a.rows && piece * 8 < a.head_dim;
-    copy_16(to + swizzled<D>(i, piece), real ? row_of(first_row + i) + piece * 8 : nothing, real);
+    copy_16(to + swizzled(i, piece), real ? row_of(first_row + i) + piece * 8 : nothing, real);
   }
 }
 // Keys or values of 64 rows; queries, or gradients of their outputs, of 64 rows.
@@ -64,8 +64,8 @@ template <int D>
 __device__ __forceinline__ void multiply_tiles(uint32_t left, uint32_t first_row, uint32_t right,
                                                float (&out)[tile_rows / 8][4]) {
   const uint32_t lane = threadIdx.x % 32;
-  const SwizzledRow<D> left_row(left, first_row + lane % 16, lane / 16);
-  const SwizzledRow<D> right_row(right, lane % 8 + lane / 16 * 8, lane / 8 % 2);
+  const SwizzledRow left_row(left, first_row + lane % 16, lane / 16);
+  const SwizzledRow right_row(right, lane % 8 + lane / 16 * 8, lane / 8 % 2);
 #pragma unroll
   for (int n = 0; n < int{tile_rows} / 8; ++n) out[n][0] = out[n][1] = out[n][2] = out[n][3] = 0;
 #pragma unroll
@@ -75,7 +75,7 @@ __device__ __forceinline__ void multiply_tiles(uint32_t left, uint32_t first_row
 #pragma unroll
     for (int n = 0; n < int{tile_rows} / 16; ++n) {
       uint32_t b[4];  // rows 16 n .. 16 n + 7 of right: b[0], b[1]; the eight after them: b[2], b[3]
-      load_matrices(b, right_row.at(2 * k) + n * 16 * 2 * D);
+      load_matrices(b, right_row.at(2 * k) + n * 16 * tile_line);
       multiply_add(out[2 * n], a, b[0], b[1]);
       multiply_add(out[2 * n + 1], a, b[2], b[3]);
     }
@@ -89,7 +89,7 @@ __device__ __forceinline__ void add_weighted(const uint32_t (&left)[tile_rows / 
   const uint32_t lane = threadIdx.x % 32;
 #pragma unroll
   for (int step = 0; step < int{tile_rows} / 16; ++step) {
-    const SwizzledRow<D> row(tile, 16 * step + lane % 16, first + lane / 16);
+    const SwizzledRow row(tile, 16 * step + lane % 16, first + lane / 16);
 #pragma unroll
     for (int n = 0; n < columns / 16; ++n) {
       uint32_t b[4];  // columns 16 n .. 16 n + 7: b[0], b[1]; the eight after them: b[2], b[3]

@@ -1,4 +1,4 @@
-// Softmax over pieces of a path: what a span's keys add up to, how spans are merged, and how a row is finished. The one
+// Softmax over pieces of a path: what a unit's keys add up to, how units are merged, and how a row is finished. The one
 // arithmetic of all kernels.
 //
 // Maxima are of scores times `scale` = log2(e) / sqrt(head_dim), so in units of base-2 logarithms.
@@ -9,7 +9,7 @@
 
 namespace npr::compute {
 
-struct SpanSum {
+struct UnitSum {
   float max;  // -infinity where nothing is seen
   float sum;  // of 2^(score - max), each rounded to bf16
 };
@@ -19,7 +19,7 @@ struct SpanSum {
 struct MergeFactors {
   float keep, take;
 };
-__device__ inline MergeFactors merge(SpanSum& total, SpanSum next) {
+__device__ inline MergeFactors merge(UnitSum& total, UnitSum next) {
   if (next.sum == 0.0f) return {1.0f, 0.0f};
   const float max = fmaxf(total.max, next.max);
   const MergeFactors by{exp2_approximate(total.max - max), exp2_approximate(next.max - max)};
@@ -33,6 +33,6 @@ __device__ inline float merged(float total, float next, MergeFactors by) {
 __device__ inline float finished(float out, float sum) { return __fmul_rn(out, __frcp_rn(sum)); }
 
 // The natural logarithm of the softmax's sum.
-__device__ inline float log_sum(SpanSum s) { return __fmaf_rn(s.max, 0.693147180559945f, logf(s.sum)); }
+__device__ inline float log_sum(UnitSum s) { return __fmaf_rn(s.max, 0.693147180559945f, logf(s.sum)); }
 
 }  // namespace npr::compute

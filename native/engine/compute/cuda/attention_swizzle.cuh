@@ -1,25 +1,27 @@
-// Tiles of bf16 in shared memory, in rows of 16-byte pieces: a piece lies where its index has been XORed with its
-// row's, modulo 8, so that the same piece of eight neighbouring rows is in different banks.
+// Tiles [64 rows][D] of bf16 in shared memory: panels of 64 columns, [64 rows][128 bytes] each, in which a piece of 16
+// bytes lies where its index has been XORed with its row's, modulo 8. That is the 128-byte swizzle of the matrix
+// instruction of sm_90a, and puts the same piece of eight neighbouring rows into different banks. Tiles begin at
+// multiples of 1024 bytes.
 #pragma once
 #include <cstdint>
 
 namespace npr::compute {
 
-// The byte where a piece lies in a tile of rows of D elements.
-template <int D>
+constexpr uint32_t tile_line = 128, tile_panel = 64 * tile_line;
+
+// The byte where a piece lies in a tile.
 __device__ inline uint32_t swizzled(uint32_t row, uint32_t piece) {
-  return row * (2 * D) + ((piece ^ (row & 7)) << 4);
+  return piece / 8 * tile_panel + row * tile_line + ((piece ^ row) % 8 << 4);
 }
 
 // The same for one row and pieces first + even, of which `even` is a constant of no common bits with `first`: most of
 // an address is then the instruction's own offset.
-template <int D>
 struct SwizzledRow {
   uint32_t start, mix;
 
   __device__ SwizzledRow(uint32_t tile, uint32_t row, uint32_t first)
-      : start(tile + row * (2 * D) + (first & ~7u) * 16), mix(((first ^ row) & 7) * 16) {}
-  __device__ uint32_t at(uint32_t even) const { return start + (even & ~7u) * 16 + (((even & 7) * 16) ^ mix); }
+      : start(tile + first / 8 * tile_panel + row * tile_line), mix((first ^ row) % 8 * 16) {}
+  __device__ uint32_t at(uint32_t even) const { return start + even / 8 * tile_panel + ((even % 8 * 16) ^ mix); }
 };
 
 }  // namespace npr::compute

@@ -21,8 +21,8 @@ __device__ inline uint32_t shared_address(const void* p) { return static_cast<ui
 __device__ inline void copy_16(uint32_t to, const void* from, bool real) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(real ? 16 : 0) : "memory");
 }
-__device__ inline void copy_4(uint32_t to, const void* from) {
-  asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(to), "l"(from) : "memory");
+__device__ inline void copy_16(uint32_t to, const void* from) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
 }
 // Closes a group of copies; waits until at most `n` of the thread's groups are under way.
 __device__ inline void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
@@ -62,6 +62,13 @@ __device__ inline float exp2_approximate(float x) {
   return y;
 }
 
+// x, which the compiler does not know to be.
+__device__ inline uint32_t moved(uint32_t x) {
+  uint32_t out;
+  asm volatile("mov.b32 %0, %1;" : "=r"(out) : "r"(x));
+  return out;
+}
+
 // Two floats rounded to bf16, the first in the lower half.
 __device__ inline uint32_t round_pair(float low, float high) {
   uint32_t out;
@@ -70,13 +77,6 @@ __device__ inline uint32_t round_pair(float low, float high) {
 }
 __device__ inline float low_of(uint32_t pair) { return __uint_as_float(pair << 16); }
 __device__ inline float high_of(uint32_t pair) { return __uint_as_float(pair & 0xffff0000); }
-
-// sum + 0 * pair, as two bf16: not zero once an element was infinite or not a number.
-__device__ inline uint32_t add_times_zero(uint32_t sum, uint32_t pair) {
-  uint32_t out;
-  asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(out) : "r"(pair), "r"(0u), "r"(sum));
-  return out;
-}
 
 // Over the four lanes that hold a row of C, in all of them.
 __device__ inline float row_max(float x) {

@@ -130,6 +130,7 @@ class CudaBackend : public Backend {
   void parallel(uint32_t count, const std::function<void(uint32_t)>& task) override {
     threads_.run(count, [&](uint32_t index, uint32_t) { task(index); });
   }
+  uint32_t logit_rows() const override { return 256; }
   Policies* policies() override { return &policies_; }
   Backward& backward() override {
     ensure(attention_.has_value(), "the KV pool is set up before training");

@@ -2,6 +2,7 @@
 #include <iterator>
 
 #include "compute/cuda/cuda_check.h"
+#include "compute/cuda/cuda_launch.h"
 #include "compute/cuda/gemm_output.cuh"
 #include "compute/cuda/gemm_persistent.cuh"
 #include "compute/cuda/gemm_sm90.h"
@@ -102,8 +103,7 @@ void launch(const Kernel& kernel, uint32_t blocks, uint32_t cluster, bool early,
   attributes[0].id = cudaLaunchAttributeClusterDimension;
   attributes[0].val.clusterDim.x = cluster;
   attributes[0].val.clusterDim.y = attributes[0].val.clusterDim.z = 1;
-  attributes[1].id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  attributes[1].val.programmaticStreamSerializationAllowed = early;
+  attributes[1] = overlapping(early);
   const cudaLaunchConfig_t config{.gridDim = {blocks, 1, 1},
                                   .blockDim = {kernel.threads, 1, 1},
                                   .dynamicSmemBytes = kernel.shared_bytes,

@@ -4,6 +4,8 @@
 #include <algorithm>
 
 #include "compute/cuda/cuda_check.h"
+#include "compute/cuda/cuda_launch.h"
+#include "compute/cuda/gemm_ptx.cuh"
 #include "compute/cuda/row_math.cuh"
 #include "compute/cuda/rows.h"
 #include "error.h"
@@ -39,6 +41,9 @@ __global__ void embed_kernel(const int32_t* tokens, const __nv_bfloat162* table,
 template <bool whole>
 __global__ void __launch_bounds__(1024)
     rms_norm_kernel(const float* x, const float* weight, uint32_t n, float eps, __nv_bfloat16* out) {
+  ptx::launch_dependents();
+  const float4 first_weights = 4 * threadIdx.x < n ? load_quad<whole>(weight, 4 * threadIdx.x, n) : float4{};
+  ptx::wait_for_dependencies();
   x += size_t{blockIdx.x} * n;
   out += size_t{blockIdx.x} * n;
   float squares = 0;
@@ -51,7 +56,8 @@ __global__ void __launch_bounds__(1024)
   }
   const float scale = 1.0f / sqrtf(block_sum(squares) / static_cast<float>(n) + eps);
   for (uint32_t i = 4 * threadIdx.x; i < n; i += 4 * blockDim.x) {
-    const float4 v = load_quad<whole>(x, i, n), w = load_quad<whole>(weight, i, n);
+    const float4 v = load_quad<whole>(x, i, n);
+    const float4 w = i == 4 * threadIdx.x ? first_weights : load_quad<whole>(weight, i, n);
     const float4 y{v.x * scale * w.x, v.y * scale * w.y, v.z * scale * w.z, v.w * scale * w.w};
     store_quad<whole>(out, i, n, y);
   }
@@ -63,6 +69,8 @@ __global__ void __launch_bounds__(block_threads)
     rotate_kernel(const float* qkv, uint32_t rows, uint32_t q_heads, uint32_t kv_heads, uint32_t head_dim,
                   AttentionWeights weights, Rotations at, float eps, __nv_bfloat16* q, __nv_bfloat16* keys,
                   __nv_bfloat16* values, uint32_t slots) {
+  ptx::launch_dependents();
+  ptx::wait_for_dependencies();
   const uint32_t heads = q_heads + 2 * kv_heads, half = head_dim / 2;
   const size_t warp = size_t{blockIdx.x} * (block_threads / 32) + threadIdx.x / 32;
   if (warp >= size_t{rows} * heads) return;
@@ -118,6 +126,8 @@ __device__ float silu_times(float gate, float up) { return gate / (1.0f + expf(f
 template <bool whole>
 __global__ void __launch_bounds__(block_threads)
     swiglu_kernel(const float* gate_up, uint32_t rows, uint32_t n, __nv_bfloat16* out) {
+  ptx::launch_dependents();
+  ptx::wait_for_dependencies();
   const uint32_t i = 4 * (blockIdx.x * block_threads + threadIdx.x);
   if (i >= n) return;
   for (size_t row = blockIdx.y; row < rows; row += gridDim.y) {
@@ -176,8 +186,7 @@ void rms_norm(cudaStream_t stream, const float* x, const float* weight, uint32_t
   if (rows == 0) return;
   const auto kernel = n % 4 == 0 ? rms_norm_kernel<true> : rms_norm_kernel<false>;
   const uint32_t warps = std::min((n + 127) / 128, 32u);
-  kernel<<<rows, 32 * warps, 0, stream>>>(x, weight, n, eps, reinterpret_cast<__nv_bfloat16*>(out));
-  NPR_LAUNCHED(rms_norm_kernel);
+  launch_overlapping(kernel, rows, 32 * warps, 0, stream, x, weight, n, eps, reinterpret_cast<__nv_bfloat16*>(out));
 }
 
 void rotate_and_store(cudaStream_t stream, const float* qkv, uint32_t rows, uint32_t q_heads, const CudaKvPool& pool,
@@ -186,19 +195,17 @@ void rotate_and_store(cudaStream_t stream, const float* qkv, uint32_t rows, uint
   const uint32_t kv_heads = pool.shape().kv_heads, head_dim = pool.shape().head_dim;
   const size_t warps = size_t{rows} * (q_heads + 2 * kv_heads);
   const auto kernel = head_dim <= 64 ? rotate_kernel<1> : head_dim <= 128 ? rotate_kernel<2> : rotate_kernel<4>;
-  kernel<<<blocks_for(warps * 32), block_threads, 0, stream>>>(
-      qkv, rows, q_heads, kv_heads, head_dim, w, at, eps, reinterpret_cast<__nv_bfloat16*>(q),
-      reinterpret_cast<__nv_bfloat16*>(pool.keys(layer)), reinterpret_cast<__nv_bfloat16*>(pool.values(layer)),
-      pool.slots());
-  NPR_LAUNCHED(rotate_kernel);
+  launch_overlapping(kernel, blocks_for(warps * 32), block_threads, 0, stream, qkv, rows, q_heads, kv_heads, head_dim,
+                     w, at, eps, reinterpret_cast<__nv_bfloat16*>(q),
+                     reinterpret_cast<__nv_bfloat16*>(pool.keys(layer)),
+                     reinterpret_cast<__nv_bfloat16*>(pool.values(layer)), pool.slots());
 }
 
 void swiglu(cudaStream_t stream, const float* gate_up, uint32_t rows, uint32_t n, bf16* out) {
   if (rows == 0) return;
   const auto kernel = n % 4 == 0 ? swiglu_kernel<true> : swiglu_kernel<false>;
   const dim3 grid(blocks_for((n + 3) / 4), std::min(rows, 65535u));
-  kernel<<<grid, block_threads, 0, stream>>>(gate_up, rows, n, reinterpret_cast<__nv_bfloat16*>(out));
-  NPR_LAUNCHED(swiglu_kernel);
+  launch_overlapping(kernel, grid, block_threads, 0, stream, gate_up, rows, n, reinterpret_cast<__nv_bfloat16*>(out));
 }
 
 void gather(cudaStream_t stream, const float* x, const uint32_t* pick, uint32_t picked, uint32_t n, float* out) {
