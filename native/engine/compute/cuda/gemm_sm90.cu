@@ -71,6 +71,8 @@ const Kernel input_kernels[] = {persistent<160, 5, true, false>(0.427, 4.5),
                                 persistent<256, 4, true, false>(0.690, 4.3)};
 const Kernel weight_kernel = persistent<256, 4, true, true>(0.690, 4.3);
 
+constexpr uint32_t prefetched_bytes = 12 << 20;
+
 constexpr uint32_t ceil_div(uint32_t a, uint32_t b) { return (a + b - 1) / b; }
 
 // Parts of K: as few as make 160 tiles of 64 weights, more than a device of sm_90 has multiprocessors, of 256 reduction
@@ -216,9 +218,15 @@ void GemmSm90::product(GemmTile tile, Bf16View x, Bf16View w, float* out, bool a
   }
   const Kernel& kernel = split_kernels[static_cast<int>(tile)];
   CUtensorMap weights = map_of(w, kernel.groups * wgmma_m), tokens = map_of(x, kernel.tokens);
-  SplitProblem problem{.k_blocks = ceil_div(k, k_block), .token_tiles = ceil_div(rows, kernel.tokens)};
+  const uint32_t token_tiles = ceil_div(rows, kernel.tokens),
+                 blocks = parts * token_tiles * ceil_div(n, kernel.groups * wgmma_m);
+  // Weights that are read once are on their way to L2 by as much as memory sends between two products. Up to three
+  // blocks a multiprocessor run at a time.
+  const uint32_t prefetched =
+      token_tiles == 1 ? prefetched_bytes / (std::min(blocks, 3 * multiprocessors_) * kernel.groups * panel_bytes) : 0;
+  SplitProblem problem{.k_blocks = ceil_div(k, k_block), .token_tiles = token_tiles, .prefetched = prefetched};
   void* arguments[] = {&weights, &tokens, &problem, &to};
-  launch(kernel, parts * problem.token_tiles * ceil_div(n, kernel.groups * wgmma_m), parts, true, stream_, arguments);
+  launch(kernel, blocks, parts, true, stream_, arguments);
 }
 
 void GemmSm90::input(Bf16View g, Bf16View w, float* dx) const {
