@@ -63,12 +63,12 @@ const Kernel split_kernels[] = {split<1, 8, 7, true>({}),
 // From GemmTile::persistent128 on. At full load it is power that sets their pace, so that narrow ones are hardly worse.
 const Kernel persistent_kernels[] = {
     persistent<128, 6, false, false>(0.345, 3.2),    persistent<160, 5, false, false>(0.427, 4.5),
-    persistent<192, 4, false, false>(0.511, 5.4),    persistent<256, 4, false, false>(0.690, 4.3),
-    persistent<128, 5, false, false, 4>(0.345, 3.2), persistent<160, 4, false, false, 5>(0.427, 4.5),
-    persistent<192, 3, false, false, 6>(0.511, 5.4), persistent<256, 3, false, false, 5>(0.690, 4.3)};
+    persistent<192, 4, false, false>(0.511, 5.4),    persistent<256, 4, false, false>(0.690, 3.8),
+    persistent<128, 5, false, false, 4>(0.345, 2.5), persistent<160, 4, false, false, 5>(0.427, 3.5),
+    persistent<192, 3, false, false, 6>(0.511, 9.0), persistent<256, 3, false, false, 5>(0.690, 9.0)};
 const Kernel input_kernels[] = {persistent<160, 5, true, false>(0.427, 4.5),
                                 persistent<192, 4, true, false>(0.511, 5.4),
-                                persistent<256, 4, true, false>(0.690, 4.3)};
+                                persistent<256, 4, true, false>(0.690, 3.8)};
 const Kernel weight_kernel = persistent<256, 4, true, true>(0.690, 4.3);
 
 constexpr uint32_t prefetched_bytes = 12 << 20;
@@ -188,7 +188,7 @@ GemmTile GemmSm90::choose(uint32_t rows, uint32_t n, uint32_t k) const {
   const uint32_t parts = parts_of(n, k);
   GemmTile best = GemmTile::split32;
   double least = 1e30;
-  for (int i = static_cast<int>(best); i < static_cast<int>(GemmTile::staged128); ++i) {
+  for (int i = static_cast<int>(best); i < gemm_tiles; ++i) {
     const auto tile = static_cast<GemmTile>(i);
     if (!fits(tile, n, k)) continue;
     double time;
