@@ -107,9 +107,9 @@ struct CudaAttention::State {
 
   void reserve(DeviceArray& array, size_t bytes, const char* what) {
     if (bytes <= array.bytes()) return;
+    ++generation;
     array = DeviceArray();
     array = DeviceArray(std::max(bytes + bytes / 2, size_t{1} << 20), what);  // seldom: each time graphs are made anew
-    ++generation;
   }
 };
 
@@ -118,7 +118,8 @@ CudaAttention::CudaAttention(cudaStream_t stream, const CudaKvPool& pool, uint32
   ensure(shape.head_dim % 16 == 0 && shape.head_dim <= 256 && q_heads % shape.kv_heads == 0,
          "heads have a multiple of 16 dimensions, 256 at most, and KV heads divide query heads");
   State& s = *(state_ = std::make_unique<State>(stream, pool, q_heads));
-  ensure(s.group() <= attention_vectors, "query heads of a KV head fit one block");
+  static_assert(most_group <= attention_vectors);
+  ensure(s.group() <= most_group, "query heads of a KV head fit one block");
   const Kernels& kernels = s.kernels;
   NPR_CUDA(cudaFuncSetAttribute(kernels.attend, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                 static_cast<int>(kernels.memory)));
