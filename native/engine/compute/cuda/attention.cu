@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <vector>
 
 #include "compute/cuda/attention.h"
 #include "compute/cuda/attention_kernel.cuh"
@@ -11,6 +12,7 @@
 #include "compute/cuda/cuda_memory.h"
 #include "compute/cuda/gemm_ptx.cuh"
 #include "compute/cuda/staging.h"
+#include "compute/cuda/tensor_map.h"
 #include "error.h"
 
 namespace npr::compute {
@@ -23,17 +25,20 @@ constexpr uint32_t merge_threads = 128;
 // An item is a block's, with each KV head. Blocks take items there and back again, long ones first.
 template <int D>
 __global__ void __launch_bounds__(AttentionShape<D>::threads, D == 256 ? 1 : 2)
-    attend(const __grid_constant__ AttentionArguments a) {
+    attend(const __grid_constant__ AttentionArguments a, const __grid_constant__ AttentionKeyMaps maps) {
   extern __shared__ __align__(1024) uint8_t memory[];
   ptx::launch_dependents();
   const AttentionHeader header = *a.plan;
   const uint32_t tasks = header.items * a.kv_heads;
   bool waited = false;
+  AttentionChunks<AttentionShape<D>> chunks{a, maps, shared_address(memory)};
+  chunks.begin();
   for (uint32_t round = 0; round * gridDim.x < tasks; ++round) {
     const uint32_t task = round * gridDim.x + (round % 2 ? gridDim.x - 1 - blockIdx.x : blockIdx.x);
     if (task >= tasks) continue;
-    const AttentionItem item = a.plan->item(task / a.kv_heads);
-    AttentionItemRun<AttentionShape<D>>{a, item, task % a.kv_heads, memory}.run(waited);
+    chunks.item = a.plan->item(task / a.kv_heads);
+    chunks.head = task % a.kv_heads;
+    AttentionItemRun<AttentionShape<D>>{.a = a, .chunks = chunks, .memory = memory}.run(waited);
   }
   if (!waited) ptx::wait_for_dependencies();
 }
@@ -72,7 +77,7 @@ __global__ void expand(const AttentionHeader* plan, Slot* slots) {
 }
 
 struct Kernels {
-  void (*attend)(AttentionArguments);
+  void (*attend)(AttentionArguments, AttentionKeyMaps);
   void (*merge)(AttentionArguments);
   uint32_t D, threads, memory;
 };
@@ -98,7 +103,8 @@ struct CudaAttention::State {
   CudaAttentionPlan plan;
   Staging staging;
   DeviceArray device_plan, slots, partial_outs, partial_sums;
-  uint64_t generation = 0;  // counts moves of these arrays
+  std::vector<AttentionKeyMaps> maps;  // [layers]
+  uint64_t generation = 0;             // counts moves of these arrays
 
   State(cudaStream_t stream, const CudaKvPool& pool, uint32_t q_heads)
       : stream(stream), pool(pool), q_heads(q_heads), kernels(kernels_for(pool.shape().head_dim)), staging(stream) {}
@@ -130,6 +136,15 @@ CudaAttention::CudaAttention(cudaStream_t stream, const CudaKvPool& pool, uint32
   NPR_CUDA(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&resident, kernels.attend, kernels.threads, kernels.memory));
   ensure(resident > 0, "a multiprocessor holds a block of attention");
   s.blocks = static_cast<uint32_t>(processors * resident);
+  int major = 0;
+  NPR_CUDA(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
+  s.maps.resize(shape.layers);
+  for (uint32_t layer = 0; layer < shape.layers && major >= 9; ++layer) {
+    const auto map = [&](const bf16* x) {
+      return tensor_map(x, shape.head_dim, uint64_t{shape.kv_heads} * pool.slots(), shape.head_dim, 64);
+    };
+    s.maps[layer] = {map(pool.keys(layer)), map(pool.values(layer))};
+  }
 }
 
 CudaAttention::~CudaAttention() = default;
@@ -200,7 +215,8 @@ void CudaAttention::run(uint32_t layer, const bf16* q, bf16* out, float* log_sum
       .group = s.group(),
       .head_dim = shape.head_dim,
       .scale = static_cast<float>(1.4426950408889634 / std::sqrt(static_cast<double>(shape.head_dim)))};
-  launch_overlapping(s.kernels.attend, s.blocks, s.kernels.threads, s.kernels.memory, s.stream, arguments);
+  launch_overlapping(s.kernels.attend, s.blocks, s.kernels.threads, s.kernels.memory, s.stream, arguments,
+                     s.maps[layer]);
   if (s.plan.merges().empty()) return;
   launch_overlapping(s.kernels.merge, s.blocks, merge_threads, 0, s.stream, arguments);
 }

@@ -1,5 +1,7 @@
 // What the kernels of attention are given, and the shape of their blocks.
 #pragma once
+#include <cuda.h>
+
 #include <cstdint>
 
 #include "compute/cuda/attention_plan.h"
@@ -32,6 +34,11 @@ struct AttentionArguments {
   float scale;  // log2(e) / sqrt(head_dim)
 };
 
+// Keys and values [kv heads * slots, head_dim] of a layer, in boxes of 64 rows and 64 columns. Not read before sm_90.
+struct AttentionKeyMaps {
+  CUtensorMap keys, values;
+};
+
 constexpr uint32_t attention_vectors = 64;
 
 // A block's warpgroups take the same 64 query vectors, a row of an item's `group` heads after the other, and of the
@@ -42,8 +49,10 @@ struct AttentionShape {
   static constexpr int D = D_, warpgroups = D == 256 ? 2 : 1, columns = D / warpgroups;
   static constexpr int stages = D == 64 ? 4 : D == 128 ? 3 : 2;
   static constexpr uint32_t threads = 128 * warpgroups, warps = threads / 32, pieces = D / 8;
-  // Shared memory: queries, stages of keys and values. As much as two blocks of a multiprocessor can have (D <= 128).
-  static constexpr uint32_t tile_bytes = 64 * D * 2, bytes = tile_bytes * (1 + 2 * stages);
+  // Shared memory: queries, stages of keys and values, a barrier a stage. As much as two blocks of a multiprocessor can
+  // have (D <= 128).
+  static constexpr uint32_t tile_bytes = 64 * D * 2, arrivals_at = tile_bytes * (1 + 2 * stages),
+                            bytes = arrivals_at + 8 * stages;
   static_assert(chunk_keys == 64);
 };
 
