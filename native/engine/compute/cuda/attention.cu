@@ -28,15 +28,15 @@ __global__ void __launch_bounds__(AttentionShape<D>::threads, D == 256 ? 1 : 2)
     attend(const __grid_constant__ AttentionArguments a, const __grid_constant__ AttentionKeyMaps maps) {
   extern __shared__ __align__(1024) uint8_t memory[];
   ptx::launch_dependents();
-  const AttentionHeader header = *a.plan;
-  const uint32_t tasks = header.items * a.kv_heads;
   bool waited = false;
   AttentionChunks<AttentionShape<D>> chunks{a, maps, shared_address(memory)};
   chunks.begin();
+  chunks.item = a.plan->item(blockIdx.x / a.kv_heads);  // if there are so many: both ways to it at once
+  const uint32_t tasks = a.plan->items * a.kv_heads;
   for (uint32_t round = 0; round * gridDim.x < tasks; ++round) {
     const uint32_t task = round * gridDim.x + (round % 2 ? gridDim.x - 1 - blockIdx.x : blockIdx.x);
     if (task >= tasks) continue;
-    chunks.item = a.plan->item(task / a.kv_heads);
+    if (round > 0) chunks.item = a.plan->item(task / a.kv_heads);
     chunks.head = task % a.kv_heads;
     AttentionItemRun<AttentionShape<D>>{.a = a, .chunks = chunks, .memory = memory}.run(waited);
   }
@@ -170,7 +170,8 @@ void CudaAttention::begin(std::span<const Sequence> sequences) {
                                .merges_at = place(plan.merges()),
                                .paths_at = place(plan.paths()),
                                .runs_at = place(plan.runs())};
-  s.reserve(s.device_plan, bytes, "attention");
+  // Blocks look at an item before they know whether it is theirs.
+  s.reserve(s.device_plan, std::max(bytes, sizeof header + s.blocks * sizeof(AttentionItem)), "attention");
   if (plan.any_scattered()) s.reserve(s.slots, plan.slots() * sizeof(Slot), "attention");
   s.reserve(s.partial_outs, plan.partials() * size_t{s.q_heads} * vector_bytes, "attention");
   s.reserve(s.partial_sums, plan.partials() * size_t{s.q_heads} * sizeof(UnitSum), "attention");

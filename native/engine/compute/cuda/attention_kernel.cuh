@@ -29,14 +29,17 @@ struct AttentionItemRun {
     return size_t{order[vector / a.group].row} * (a.kv_heads * a.group) + head * a.group + vector % a.group;
   }
 
-  __device__ __forceinline__ void load_queries() const {
-    using Tile = AttentionChunks<S>;
-    const uint32_t own = warp * Tile::warp_rows + lane % Tile::warp_rows;
-    const auto vector = static_cast<uint32_t>(own < count ? query_of(own) : 0);  // fewer than 2^32
+  using Tile = AttentionChunks<S>;
+  // Of those that the warp copies, a lane's.
+  __device__ __forceinline__ uint32_t own_query() const {
+    const uint32_t vector = warp * Tile::warp_rows + lane % Tile::warp_rows;
+    return static_cast<uint32_t>(vector < count ? query_of(vector) : 0);  // fewer than 2^32
+  }
+  __device__ __forceinline__ void load_queries(uint32_t own) const {
     uint4 x[Tile::steps];
 #pragma unroll
     for (uint32_t step = 0; step < Tile::steps; ++step) {
-      const size_t at = __shfl_sync(all_lanes, vector, Tile::tile_row(step) % Tile::warp_rows);
+      const size_t at = __shfl_sync(all_lanes, own, Tile::tile_row(step) % Tile::warp_rows);
       const bool real = Tile::tile_row(step) < count && chunks.real_piece();
       x[step] = real ? *reinterpret_cast<const uint4*>(a.q + at * a.head_dim + Tile::piece() * 8) : uint4{};
     }
@@ -60,9 +63,10 @@ struct AttentionItemRun {
       chunks.start(chunk, chunks.slots(chunk));
     }
     ChunkSlots slots = chunks.slots(S::stages - 1);
-    wait();
-    load_queries();
     read_visible();
+    const uint32_t own = own_query();
+    wait();
+    load_queries(own);
     fold.begin();
     for (uint32_t chunk = 0; chunk < all;) {
       bool fresh = true;
