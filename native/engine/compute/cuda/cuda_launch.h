@@ -1,8 +1,8 @@
 // Launches that may start before what precedes them on the stream has ended. For .cu files.
 //
-// A kernel launched so, where it is compiled for sm_90 or later, must call ptx::wait_for_dependencies() before it
-// touches what an earlier launch writes, writes what an earlier one reads, or ends: the launch after it then waits for
-// all before it, too.
+// A kernel launched so, where it is compiled for sm_90 or later, must call ptx::wait_for_dependencies() before it touches
+// what an earlier launch writes, writes what an earlier one reads, or ends: the launch after it then waits for all
+// before it, too.
 #pragma once
 #include <cuda_runtime.h>
 
