@@ -60,7 +60,9 @@ struct AttentionChunks {
     ptx::barrier_init_fence();
   }
 
+  // Needed where an item is scattered, or copied by rows.
   __device__ __forceinline__ ChunkSlots slots(uint32_t chunk) const {
+    if (boxes && item.slot != scattered) return {};
     const uint32_t key = first_key(chunk) + threadIdx.x % 32;
     return {key < item.end ? slot_of(key) : 0, key + 32 < item.end ? slot_of(key + 32) : 0};
   }
@@ -69,20 +71,25 @@ struct AttentionChunks {
   // zeros; keys and values from item.end on are zeros or some other slot's.
   __device__ __forceinline__ void start(uint32_t chunk, ChunkSlots slots) {
     if (chunk < count()) {
-      const uint32_t lane = threadIdx.x % 32, seen = item.end - first_key(chunk);
-      const Slot first = __shfl_sync(all_lanes, slots.low, 0);
-      const bool follow =
-          (lane >= seen || slots.low == first + lane) && (lane + 32 >= seen || slots.high == first + lane + 32);
-      if (boxes && __all_sync(all_lanes, follow)) {
-        boxed |= 1u << chunk % S::stages;
+      const uint32_t stage = chunk % S::stages, seen = item.end - first_key(chunk);
+      Slot first = item.slot + chunk * chunk_keys;
+      if (boxes && (item.slot != scattered || consecutive(slots, seen, first))) {
+        boxed |= 1u << stage;
         if (threadIdx.x == 0) start_boxes(chunk, first);
         __syncwarp();
       } else {
-        boxed &= ~(1u << chunk % S::stages);
+        boxed &= ~(1u << stage);
         start_rows(chunk, slots, seen);
       }
     }
     commit_copies();
+  }
+
+  static __device__ __forceinline__ bool consecutive(ChunkSlots slots, uint32_t seen, Slot& first) {
+    const uint32_t lane = threadIdx.x % 32;
+    first = __shfl_sync(all_lanes, slots.low, 0);
+    return __all_sync(all_lanes, (lane >= seen || slots.low == first + lane) &&
+                                     (lane + 32 >= seen || slots.high == first + lane + 32));
   }
 
   __device__ __forceinline__ void start_boxes(uint32_t chunk, Slot first) const {
