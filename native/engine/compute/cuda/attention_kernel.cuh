@@ -68,34 +68,39 @@ struct AttentionItemRun {
     wait();
     load_queries(own);
     fold.begin();
+    Weights weights{};
     for (uint32_t chunk = 0; chunk < all;) {
       bool fresh = true;
       do {
-        take(chunk, fresh, slots);
+        take(chunk, fresh, slots, weights);
         fresh = false;
       } while (++chunk < all && !ends_unit(chunks.first_key(chunk)));
+      finish_products<S::columns>(fold.out);
       fold.end_unit();
     }
     write();
   }
 
-  // Folds a chunk into the unit, while the last one that there is room for is on its way.
-  __device__ __forceinline__ void take(uint32_t chunk, bool fresh, ChunkSlots& slots) {
+  // Folds a chunk into the unit, while the last one that there is room for is on its way. Its output is still at work
+  // where the next chunk's scores are started.
+  __device__ __forceinline__ void take(uint32_t chunk, bool fresh, ChunkSlots& slots, Weights& weights) {
     chunks.wait(chunk);
     const uint32_t key = chunks.first_key(chunk), keys = __shfl_sync(all_lanes, chunks.at(chunk), 0);
     bool dropped = false;
     if (item.least < key + chunk_keys) {
-      dropped = chunks.drop_not_finite(chunk, memory);
-      dropped = __syncthreads_or(dropped);
+      dropped = __syncthreads_or(chunks.drop_not_finite(chunk, memory));
     }
-    if (chunk == 0 || !chunks.boxed_at(chunk) || item.least < key + chunk_keys) fence_operands();
-    __syncthreads();
+    if (chunk == 0 || !chunks.boxed_at(chunk) || item.least < key + chunk_keys) {
+      fence_operands();
+      __syncthreads();
+    }
     Fragment<64> scores;
     start_scores<S::D>(__shfl_sync(all_lanes, chunks.base, 0), keys, scores);
+    finish_products<64>(scores);
+    finish_products<S::columns>(fold.out);
+    __syncthreads();  // the chunk before has been read
     chunks.start(chunk + S::stages - 1, slots);
     slots = chunks.slots(chunk + S::stages);
-    finish_products<64>(scores);
-    Weights weights{};
     const bool at_work = warp % 4 * 16 < count;
     if (at_work) {
       fold.hide(key, scores);
@@ -103,8 +108,8 @@ struct AttentionItemRun {
     }
     const uint32_t group = __shfl_sync(all_lanes, warp / 4, 0);
     start_output<S::columns>(weights, keys + S::tile_bytes + group * (S::columns / 64) * tile_panel, fresh, fold.out);
-    finish_products<S::columns>(fold.out);
     if (dropped && at_work) {
+      finish_products<S::columns>(fold.out);
       const uint32_t column = first_column();
       const uint16_t* const values = a.values + size_t{head} * a.pool_slots * a.head_dim + column;
       fold.add_not_finite(weights, key, item.end, a.head_dim > column ? a.head_dim - column : 0,
