@@ -25,9 +25,10 @@ struct AttentionChunks {
 #endif
   const AttentionArguments& a;
   const AttentionKeyMaps& maps;
-  const uint32_t base = 0;           // of shared memory
-  uint32_t boxed = 0, parities = 0;  // a bit a stage: how its chunk comes, the phase that brings the next one
-  uint32_t head = 0;                 // of keys
+  const uint32_t base = 0;  // of shared memory
+  // A bit a stage: how its chunk comes, the phases in which the next one arrives and the last one has been read.
+  uint32_t boxed = 0, arrivals = 0, releases = ~0u;
+  uint32_t head = 0;  // of keys
   AttentionItem item{};
 
   // Tiles of 64 rows are copied by warps, each some neighbouring rows, a lane always the same piece of them.
@@ -42,11 +43,10 @@ struct AttentionChunks {
   __device__ __forceinline__ uint32_t first_key(uint32_t chunk) const { return item.begin + chunk * chunk_keys; }
   // Keys of a chunk, then its values.
   __device__ __forceinline__ uint32_t at(uint32_t chunk) const {
-    return base + S::tile_bytes + chunk % S::stages * 2 * S::tile_bytes;
+    return base + S::ring_at + chunk % S::stages * 2 * S::tile_bytes;
   }
-  __device__ __forceinline__ uint32_t arrival(uint32_t chunk) const {
-    return base + S::arrivals_at + chunk % S::stages * 8;
-  }
+  __device__ __forceinline__ uint32_t arrival(uint32_t stage) const { return base + S::barriers_at + stage * 16; }
+  __device__ __forceinline__ uint32_t release(uint32_t stage) const { return arrival(stage) + 8; }
   __device__ __forceinline__ Slot slot_of(uint32_t key) const {
     return item.slot == scattered ? a.slots[item.path + key] : item.slot + (key - item.begin);
   }
@@ -56,7 +56,10 @@ struct AttentionChunks {
     if (!boxes || threadIdx.x > 0) return;
     ptx::prefetch_map(maps.keys);
     ptx::prefetch_map(maps.values);
-    for (uint32_t stage = 0; stage < S::stages; ++stage) ptx::barrier_init(arrival(stage), 1);
+    for (uint32_t stage = 0; stage < S::stages; ++stage) {
+      ptx::barrier_init(arrival(stage), 1);
+      ptx::barrier_init(release(stage), S::warps);
+    }
     ptx::barrier_init_fence();
   }
 
@@ -67,22 +70,40 @@ struct AttentionChunks {
     return {key < item.end ? slot_of(key) : 0, key + 32 < item.end ? slot_of(key + 32) : 0};
   }
 
-  // Brings the chunk to its stage, of which all threads must have seen the one before. Columns beyond head_dim are
-  // zeros; keys and values from item.end on are zeros or some other slot's.
+  // Brings the chunk to its stage, once all warps have let go of the one before. Columns beyond head_dim are zeros;
+  // keys and values from item.end on are zeros or some other slot's.
   __device__ __forceinline__ void start(uint32_t chunk, ChunkSlots slots) {
     if (chunk < count()) {
       const uint32_t stage = chunk % S::stages, seen = item.end - first_key(chunk);
       Slot first = item.slot + chunk * chunk_keys;
-      if (boxes && (item.slot != scattered || consecutive(slots, seen, first))) {
-        boxed |= 1u << stage;
-        if (threadIdx.x == 0) start_boxes(chunk, first);
-        __syncwarp();
+      if constexpr (boxes) {
+        const uint32_t phase = releases >> stage & 1;
+        releases ^= 1u << stage;
+        if (item.slot != scattered || consecutive(slots, seen, first)) {
+          boxed |= 1u << stage;
+          if (threadIdx.x == 0) {
+            ptx::barrier_wait(release(stage), phase);
+            start_boxes(chunk, first);
+          }
+          __syncwarp();
+        } else {
+          boxed &= ~(1u << stage);
+          ptx::barrier_wait(release(stage), phase);
+          start_rows(chunk, slots, seen);
+        }
       } else {
-        boxed &= ~(1u << stage);
+        __syncthreads();
         start_rows(chunk, slots, seen);
       }
     }
     commit_copies();
+  }
+  // By every warp, of a chunk that it has read.
+  __device__ __forceinline__ void let_go(uint32_t chunk) const {
+    if constexpr (boxes) {
+      if (threadIdx.x % 32 == 0) ptx::barrier_arrive(release(chunk % S::stages));
+      __syncwarp();
+    }
   }
 
   static __device__ __forceinline__ bool consecutive(ChunkSlots slots, uint32_t seen, Slot& first) {
@@ -93,7 +114,7 @@ struct AttentionChunks {
   }
 
   __device__ __forceinline__ void start_boxes(uint32_t chunk, Slot first) const {
-    const uint32_t row = head * a.pool_slots + first, arrived = arrival(chunk);
+    const uint32_t row = head * a.pool_slots + first, arrived = arrival(chunk % S::stages);
     ptx::barrier_expect(arrived, 2 * S::tile_bytes);
 #pragma unroll
     for (uint32_t panel = 0; panel < S::D / 64; ++panel) {
@@ -123,15 +144,15 @@ struct AttentionChunks {
   // Of a chunk that is there or on its way.
   __device__ __forceinline__ bool boxed_at(uint32_t chunk) const { return boxes && boxed >> chunk % S::stages & 1; }
 
-  // Until a chunk is there; the next S::stages - 2 of them may be on their way. Other threads' share of it is there
-  // after a sync.
+  // Until a chunk is there; the S::ahead - 1 after it may be on their way. Other threads' share of rows is there after
+  // a sync.
   __device__ __forceinline__ void wait(uint32_t chunk) {
     const uint32_t stage = chunk % S::stages;
     if (boxed_at(chunk)) {
-      ptx::barrier_wait(arrival(stage), parities >> stage & 1);
-      parities ^= 1u << stage;
+      ptx::barrier_wait(arrival(stage), arrivals >> stage & 1);
+      arrivals ^= 1u << stage;
     } else {
-      wait_copies<S::stages - 2>();
+      wait_copies<S::ahead - 1>();
     }
   }
 

@@ -29,23 +29,28 @@ struct AttentionItemRun {
     return size_t{order[vector / a.group].row} * (a.kv_heads * a.group) + head * a.group + vector % a.group;
   }
 
-  using Tile = AttentionChunks<S>;
-  // Of those that the warp copies, a lane's.
+  // A warp copies some neighbouring vectors, a lane always the same piece of them.
+  static constexpr uint32_t warp_vectors = S::vectors / S::warps, step_vectors = 32 / S::pieces;
+  // Of the warp's vectors, a lane's.
   __device__ __forceinline__ uint32_t own_query() const {
-    const uint32_t vector = warp * Tile::warp_rows + lane % Tile::warp_rows;
+    const uint32_t vector = warp * warp_vectors + lane % warp_vectors;
     return static_cast<uint32_t>(vector < count ? query_of(vector) : 0);  // fewer than 2^32
   }
   __device__ __forceinline__ void load_queries(uint32_t own) const {
-    uint4 x[Tile::steps];
+    constexpr uint32_t steps = warp_vectors / step_vectors;
+    const uint32_t piece = lane % S::pieces, first = warp * warp_vectors + lane / S::pieces;
+    uint4 x[steps];
 #pragma unroll
-    for (uint32_t step = 0; step < Tile::steps; ++step) {
-      const size_t at = __shfl_sync(all_lanes, own, Tile::tile_row(step) % Tile::warp_rows);
-      const bool real = Tile::tile_row(step) < count && chunks.real_piece();
-      x[step] = real ? *reinterpret_cast<const uint4*>(a.q + at * a.head_dim + Tile::piece() * 8) : uint4{};
+    for (uint32_t step = 0; step < steps; ++step) {
+      const uint32_t vector = first + step * step_vectors;
+      const size_t at = __shfl_sync(all_lanes, own, vector % warp_vectors);
+      const bool real = vector < count && piece * 8 < a.head_dim;
+      x[step] = real ? *reinterpret_cast<const uint4*>(a.q + at * a.head_dim + piece * 8) : uint4{};
     }
 #pragma unroll
-    for (uint32_t step = 0; step < Tile::steps; ++step) {
-      *reinterpret_cast<uint4*>(memory + swizzled(Tile::tile_row(step), Tile::piece())) = x[step];
+    for (uint32_t step = 0; step < steps; ++step) {
+      const uint32_t vector = first + step * step_vectors;
+      *reinterpret_cast<uint4*>(memory + vector / 64 * S::tile_bytes + swizzled(vector % 64, piece)) = x[step];
     }
   }
 
@@ -58,11 +63,11 @@ struct AttentionItemRun {
     const uint32_t all = chunks.count();
     if (item.slot == scattered) wait();
     __syncthreads();  // the item before has been read
-    for (uint32_t chunk = 0; chunk < S::stages - 1; ++chunk) {
+    for (uint32_t chunk = 0; chunk < S::ahead; ++chunk) {
       if (chunk < all && min(item.end, chunks.first_key(chunk + 1)) > item.settled) wait();
       chunks.start(chunk, chunks.slots(chunk));
     }
-    ChunkSlots slots = chunks.slots(S::stages - 1);
+    ChunkSlots slots = chunks.slots(S::ahead);
     read_visible();
     const uint32_t own = own_query();
     wait();
@@ -78,36 +83,35 @@ struct AttentionItemRun {
       finish_products<S::columns>(fold.out);
       fold.end_unit();
     }
+    chunks.let_go(all - 1);
     write();
   }
 
-  // Folds a chunk into the unit, while the last one that there is room for is on its way. Its output is still at work
-  // where the next chunk's scores are started.
+  // Folds a chunk into the unit, while others are on their way. Its output is still at work where the next chunk's
+  // scores are started.
   __device__ __forceinline__ void take(uint32_t chunk, bool fresh, ChunkSlots& slots, Weights& weights) {
     chunks.wait(chunk);
     const uint32_t key = chunks.first_key(chunk), keys = __shfl_sync(all_lanes, chunks.at(chunk), 0);
+    const uint32_t tile = __shfl_sync(all_lanes, own_tile(), 0), part = __shfl_sync(all_lanes, own_part(), 0);
     bool dropped = false;
-    if (item.least < key + chunk_keys) {
-      dropped = __syncthreads_or(chunks.drop_not_finite(chunk, memory));
-    }
+    if (item.least < key + chunk_keys) dropped = __syncthreads_or(chunks.drop_not_finite(chunk, memory));
     if (chunk == 0 || !chunks.boxed_at(chunk) || item.least < key + chunk_keys) {
       fence_operands();
       __syncthreads();
     }
     Fragment<64> scores;
-    start_scores<S::D>(__shfl_sync(all_lanes, chunks.base, 0), keys, scores);
+    start_scores<S::D>(__shfl_sync(all_lanes, chunks.base, 0) + tile * S::tile_bytes, keys, scores);
     finish_products<64>(scores);
     finish_products<S::columns>(fold.out);
-    __syncthreads();  // the chunk before has been read
-    chunks.start(chunk + S::stages - 1, slots);
-    slots = chunks.slots(chunk + S::stages);
-    const bool at_work = warp % 4 * 16 < count;
+    if (chunk > 0) chunks.let_go(chunk - 1);
+    chunks.start(chunk + S::ahead, slots);
+    slots = chunks.slots(chunk + S::ahead + 1);
+    const bool at_work = first_vector() < count;
     if (at_work) {
       fold.hide(key, scores);
       fold.soften(scores, fresh, weights);
     }
-    const uint32_t group = __shfl_sync(all_lanes, warp / 4, 0);
-    start_output<S::columns>(weights, keys + S::tile_bytes + group * (S::columns / 64) * tile_panel, fresh, fold.out);
+    start_output<S::columns>(weights, keys + S::tile_bytes + part * (S::columns / 64) * tile_panel, fresh, fold.out);
     if (dropped && at_work) {
       finish_products<S::columns>(fold.out);
       const uint32_t column = first_column();
@@ -117,8 +121,12 @@ struct AttentionItemRun {
     }
   }
 
-  __device__ __forceinline__ uint32_t vector_of(uint32_t half) const { return warp % 4 * 16 + half * 8 + lane / 4; }
-  __device__ __forceinline__ uint32_t first_column() const { return warp / 4 * S::columns + lane % 4 * 2; }
+  // The warpgroup's tile of vectors, and part of the columns.
+  __device__ __forceinline__ uint32_t own_tile() const { return S::Tiles == 1 ? 0 : warp / 4; }
+  __device__ __forceinline__ uint32_t own_part() const { return S::Tiles == 1 ? warp / 4 : 0; }
+  __device__ __forceinline__ uint32_t first_vector() const { return own_tile() * 64 + warp % 4 * 16; }
+  __device__ __forceinline__ uint32_t vector_of(uint32_t half) const { return first_vector() + half * 8 + lane / 4; }
+  __device__ __forceinline__ uint32_t first_column() const { return own_part() * S::columns + lane % 4 * 2; }
 
   // Vectors beyond the item's, zeros, see what the last does, so that they neither widen nor narrow anything.
   __device__ __forceinline__ void read_visible() {
