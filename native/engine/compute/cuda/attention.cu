@@ -103,7 +103,7 @@ Kernels kernels_for(uint32_t head_dim) {
 }
 
 // Prompts, rather than branches one token each: long enough for wide blocks to have no lack of work.
-bool wide(std::span<const Sequence> sequences) {
+bool prompts(std::span<const Sequence> sequences) {
   size_t rows = 0;
   for (const Sequence& s : sequences) rows += s.rows;
   return rows > 256 && rows >= 32 * sequences.size();
@@ -116,9 +116,9 @@ struct CudaAttention::State {
   const CudaKvPool& pool;
   const uint32_t q_heads;
   const Kernels kernels;
-  // Of the batch: the kernel, and blocks of it that run at once.
-  const Attend* attend = &kernels.narrow;
-  uint32_t blocks = 0, narrow_blocks = 0, wide_blocks = 0;
+  uint32_t narrow_blocks = 0, wide_blocks = 0;  // that run at once; 0: the device lacks memory for one
+  const Attend* attend = &kernels.narrow;       // of the batch
+  uint32_t blocks = 0;
   CudaAttentionPlan plan;
   Staging staging;
   DeviceArray device_plan, slots, partial_outs, partial_sums;
@@ -144,10 +144,12 @@ CudaAttention::CudaAttention(cudaStream_t stream, const CudaKvPool& pool, uint32
          "heads have a multiple of 16 dimensions, 256 at most, and KV heads divide query heads");
   State& s = *(state_ = std::make_unique<State>(stream, pool, q_heads));
   ensure(s.group() <= s.kernels.narrow.vectors, "query heads of a KV head fit one block");
-  int device = 0, processors = 0;
+  int device = 0, processors = 0, most_memory = 0;
   NPR_CUDA(cudaGetDevice(&device));
+  NPR_CUDA(cudaDeviceGetAttribute(&most_memory, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
   NPR_CUDA(cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device));
   const auto allow = [&](const Attend& x) {
+    if (x.memory > static_cast<uint32_t>(most_memory)) return 0u;
     NPR_CUDA(cudaFuncSetAttribute(x.kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(x.memory)));
     NPR_CUDA(
         cudaFuncSetAttribute(x.kernel, cudaFuncAttributePreferredSharedMemoryCarveout, cudaSharedmemCarveoutMaxShared));
@@ -157,7 +159,7 @@ CudaAttention::CudaAttention(cudaStream_t stream, const CudaKvPool& pool, uint32
   };
   s.narrow_blocks = allow(s.kernels.narrow);
   s.wide_blocks = allow(s.kernels.wide);
-  ensure(s.narrow_blocks > 0 && s.wide_blocks > 0, "a multiprocessor holds a block of attention");
+  ensure(s.narrow_blocks > 0, "a multiprocessor holds a block of attention");
   int major = 0;
   NPR_CUDA(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
   s.maps.resize(shape.layers);
@@ -174,8 +176,9 @@ CudaAttention::~CudaAttention() = default;
 void CudaAttention::begin(std::span<const Sequence> sequences) {
   State& s = *state_;
   const size_t vector_bytes = s.kernels.D * sizeof(float), row_bytes = s.q_heads * (vector_bytes + sizeof(UnitSum));
-  s.attend = wide(sequences) ? &s.kernels.wide : &s.kernels.narrow;
-  s.blocks = wide(sequences) ? s.wide_blocks : s.narrow_blocks;
+  const bool wide = s.wide_blocks > 0 && prompts(sequences);
+  s.attend = wide ? &s.kernels.wide : &s.kernels.narrow;
+  s.blocks = wide ? s.wide_blocks : s.narrow_blocks;
   s.plan.make(sequences, {.item_rows = s.attend->vectors / s.group(),
                           .kv_heads = s.pool.shape().kv_heads,
                           .blocks = s.blocks,
