@@ -29,7 +29,8 @@ const engine = {
   kvMemory: Type.Optional(
     Type.Integer({
       ...kvBytes,
-      description: 'memory of the KV cache; by default 4GiB, on a GPU 90% of what is free',
+      description:
+        'memory of the KV cache; by default 4GiB, on a GPU 90% of what weights and activations leave',
     }),
   ),
   weights: Type.Enum(['bf16', 'int8'], {

@@ -61,7 +61,7 @@ export async function compareStages(folder: string, options: ComparisonOptions):
     if (!(await names(join(folder, stage))).includes('model')) continue;
     const { engine, tokenizer } = await options.load(resultFolder(settings, stage), settings.engine);
     try {
-      const score = await scorer(stage, validation.max_tokens);
+      const score = await scorer(stage, validation.max_tokens, settings.stages[stage]);
       for (const { system, parallel } of ways(settings, stage)) {
         const mode = parallel === undefined ? 'sequential' : 'parallel';
         const prompts = new Prompts(tokenizer, system, settings.chat_template_kwargs);
@@ -90,7 +90,7 @@ async function readSettings(folder: string): Promise<TrainSettings> {
   }
 }
 
-/** As the stage is validated; base in every way that it learned to be asked, in their order, which is also that of the tables. */
+/** As the stage is asked; base in every way that it learned to be asked, in their order, which is also that of the tables. */
 function ways(
   settings: TrainSettings,
   stage: StageName,

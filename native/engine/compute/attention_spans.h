@@ -1,4 +1,5 @@
-// In which pieces attention takes keys, on every device. Plain data only: see cpu/kernels.h.
+// In which pieces attention takes keys; a GPU's partial results are of its own pieces (cuda/attention_units.h). Plain
+// data only: see cpu/kernels.h.
 #pragma once
 #include <cstdint>
 

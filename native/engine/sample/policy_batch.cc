@@ -54,6 +54,7 @@ bool PolicyBatch::look(const Row& row, uint32_t at, int32_t token) {
 }
 
 bool PolicyBatch::look(uint32_t at, int32_t token) {
+  ensure(token >= 0, "a token id lies in the vocabulary");
   const auto none = static_cast<uint32_t>(edits_.size());
   rows_.push_back({at, PolicyRow::Token::given, token, 1, 0, none, none});
   return true;

@@ -7,18 +7,20 @@
 
 namespace npr::schedule {
 
-// Logits [count, vocab] of rows [first, first + count) of those that have any.
+// Logits of consecutive rows, from `first` on, of those that have any.
 struct Engine::LogitBlock {
   compute::Backend& backend;
-  uint32_t vocab, first, count;
+  uint32_t vocab, first;
   const float* device;
-  std::span<const float> copy = {};
+  const float* copy = nullptr;
+  uint32_t copied = 0;  // the first row of the copy
 
-  // To be looked at on the host; copied there once.
-  const float* host(uint32_t row) {
-    if (copy.empty()) copy = backend.host(device, size_t{count} * vocab);
-    return copy.data() + size_t{row - first} * vocab;
+  // Rows [begin, end) to where the host can look at them; those that were there before are gone.
+  void fetch(uint32_t begin, uint32_t end) {
+    copy = backend.host(device + size_t{begin - first} * vocab, size_t{end - begin} * vocab).data();
+    copied = begin;
   }
+  const float* host(uint32_t row) const { return copy + size_t{row - copied} * vocab; }
 };
 
 // Logits come in blocks of rows. Within one all rows are sampled; then the choices take their tokens in order.
@@ -31,7 +33,7 @@ void Engine::sample() {
   const uint32_t most = model_->max_logit_rows();
   for (uint32_t first = 0; first < rows; first += most) {
     const uint32_t count = std::min(rows - first, most);
-    LogitBlock block{model_->backend(), config().vocab_size, first, count, model_->device_logits(first, count)};
+    LogitBlock block{model_->backend(), config().vocab_size, first, model_->device_logits(first, count)};
     const auto upto = [&](auto list, size_t from) {
       while (from < list.size() && list[from].logits < first + count) ++from;
       return from;
@@ -47,7 +49,7 @@ void Engine::sample() {
 void Engine::sample_rows(LogitBlock& block, std::span<const SampleRow> rows) {
   std::vector<Draw> draws(rows.size());
   const auto left = draw_on_device(block, rows, draws);
-  if (!left.empty()) block.host(block.first);
+  if (!left.empty()) block.fetch(rows[left.front()].logits, rows[left.back()].logits + 1);
   block.backend.parallel(static_cast<uint32_t>(left.size()), [&](uint32_t task) {
     thread_local sample::Scratch scratch;
     const uint32_t i = left[task];
@@ -101,7 +103,7 @@ void Engine::score_rows(LogitBlock& block, std::span<const ScoreRow> rows) {
   if (rows.empty()) return;
   std::vector<sample::Score> scores(rows.size());
   std::vector<std::optional<Error>> faults(rows.size());
-  block.host(block.first);
+  block.fetch(rows.front().logits, rows.back().logits + 1);
   block.backend.parallel(static_cast<uint32_t>(rows.size()), [&](uint32_t i) {
     thread_local sample::Scratch scratch;
     const auto& [active, token, at] = rows[i];

@@ -92,6 +92,7 @@ TEST(unsupported_heads_are_refused) {
   CHECK(contains(message({1, 2, 272}, 4), "head_dim is 272"));
   CHECK(contains(message({1, 2, 64}, 5), "5 query heads"));
   CHECK(contains(message({1, 0, 64}, 4), "KV heads"));
+  CHECK(contains(message({1, 1, 64}, 65), "65 query heads share"));
 }
 
 // The stream is kept busy, so that what is sent waits for its turn while the next is already written.

@@ -3,9 +3,17 @@ import { render } from '../../parallel/render.js';
 import type { BlockInput, SegmentInput } from '../../parallel/segments.js';
 import type { Round, Task } from './task.js';
 
-/** One line of thought: steps and takeaways without tags. */
+/** One line of thought: plans, steps and takeaways without tags. */
 export function sequentialText(task: Task): string {
-  return [...task.blocks.flatMap(({ steps, takeaway }) => [...steps, takeaway]), task.final].join('\n');
+  const numbered = (texts: readonly string[]) => texts.map((text, i) => `${i + 1}: ${text}`);
+  return [
+    ...task.blocks.flatMap(({ plans, steps, takeaway }) => [
+      ...numbered(plans),
+      ...numbered(steps),
+      takeaway,
+    ]),
+    task.final,
+  ].join('\n');
 }
 
 /** In canonical form, valid without penalty. */

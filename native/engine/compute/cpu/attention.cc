@@ -8,7 +8,7 @@
 namespace npr::compute {
 namespace {
 
-constexpr uint32_t item_vectors = 96;            // query vectors of an item: their state (50 KiB) stays in L2
+constexpr uint32_t item_vectors = 256;           // query vectors of an item: their state (200 KiB) stays in L2
 constexpr size_t wave_bytes = size_t{32} << 20;  // of partial results
 constexpr uint32_t most_pieces = 8;              // of a chunk, before its keys are gathered first
 

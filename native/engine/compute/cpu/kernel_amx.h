@@ -5,7 +5,39 @@ namespace npr::compute {
 namespace {
 
 // Lines of a panel that are multiplied by all rows before the next: of two panels they stay in L1 beside the rows.
-constexpr uint32_t block_of_lines = 256;
+constexpr uint32_t block_of_lines = 512;
+
+// Rows of bf16 as tiles: [row / 16][k / 32][16 rows][32], zeros where there are none. So they are read one line after
+// another; as rows, sixteen of them would meet in a set or two of L1 wherever k is a multiple of 512.
+size_t arranged_row_bytes(uint32_t k) { return (k + 31) / 32 * size_t{64}; }
+void arrange(const void* x, uint32_t rows, uint32_t k, void* out) {
+  const uint32_t steps = k / 32, rest = k % 32;
+  for (uint32_t r = 0; r < tile_height; ++r) {
+    auto* to = static_cast<std::byte*>(out) + r * size_t{64};
+    if (r >= rows) {
+      for (uint32_t i = 0; i < steps + (rest > 0); ++i, to += step_bytes) __builtin_memset(to, 0, 64);
+      continue;
+    }
+    const auto* from = static_cast<const bf16*>(x) + r * size_t{k};
+    for (uint32_t i = 0; i < steps; ++i, to += step_bytes) __builtin_memcpy(to, from + 32 * i, 64);
+    if (rest == 0) continue;
+    __builtin_memset(to, 0, 64);
+    __builtin_memcpy(to, from + 32 * steps, rest * sizeof(bf16));
+  }
+}
+
+// Writes past the caches where it can: what is written takes more room than they have, and would be read first.
+inline void stream_sums(const LinearTask& t, const float* sums, uint32_t first, uint32_t columns, uint32_t stride) {
+  const bool whole =
+      columns % 16 == 0 && t.out_stride % 16 == 0 && reinterpret_cast<uintptr_t>(t.out + first) % 64 == 0;
+  if (t.rows <= 2 * tile_height || t.add || t.scales || !whole) return write_sums(t, sums, first, columns, stride);
+  for (uint32_t row = 0; row < t.rows; ++row) {
+    for (uint32_t c = 0; c < columns; c += 16) {
+      _mm512_stream_ps(t.out + row * t.out_stride + first + c, load(sums + row * stride + c).v);
+    }
+  }
+  _mm_sfence();
+}
 
 // A stretch of the panels' lines, and what follows it: the same stretch of other panels, or the next of these.
 struct LineBlock {
@@ -13,52 +45,57 @@ struct LineBlock {
   size_t panel;            // bytes
   uint32_t first, lines;   // `first` counts whole steps
   const std::byte* ahead;  // to be fetched, like `panels` at line `first`
+  float* sums;             // of the first row
+  size_t stride;           // from a row's sums to the next's
 };
 
-// sums [rows][16 V] (+)= rows [row, row + rows) times a block; rows are at most A tiles'. `turn` of `turns`: its share
-// of what is to be fetched.
+// Sums (+)= A tiles of rows from `row` on times V panels of a block. `turn` of `turns`: its share of what is to be
+// fetched.
 template <int A, int V>
-inline void amx_tiles(const LinearTask& t, uint32_t row, uint32_t rows, const LineBlock& block, float* sums,
-                      uint32_t turn, uint32_t turns, Shape& shape) {
-  const size_t x_bytes = size_t{t.k} * sizeof(bf16), row_bytes = V * 64;
+inline void amx_tiles(const LinearTask& t, uint32_t row, const LineBlock& block, uint32_t turn, uint32_t turns) {
+  const size_t row_bytes = block.stride * sizeof(float), tile_bytes = tile_height * arranged_row_bytes(t.k);
+  const LeftRows left{
+      static_cast<const std::byte*>(t.x) + row / tile_height * tile_bytes + block.first / step_lines * step_bytes, 64,
+      tile_bytes, step_bytes};
   RightLines<V> right;
   for (int v = 0; v < V; ++v) right.line[v] = block.panels + v * block.panel + block.first * line_bytes;
-  float* c = sums + row * size_t{16} * V;
-  shape.require(rows);
+  float* c = block.sums + row * block.stride;
   if (block.first) {
     load_sums<A, V>(c, row_bytes);
   } else {
     zero_sums();
   }
-  multiply_lines<A, V>(static_cast<const bf16*>(t.x) + row * size_t{t.k} + 2 * size_t{block.first}, x_bytes, rows,
-                       right, block.lines, [&](uint32_t i) {
-                         if (!block.ahead || i % turns != turn) return;
-                         for (int v = 0; v < V; ++v) {
-                           fetch_lines(block.ahead + v * block.panel + i * step_bytes, step_lines);
-                         }
-                       });
+  const Share share(turn, turns);
+  multiply_lines<A, V>(left, A * tile_height, right, block.lines, [&](uint32_t i) {
+    if (!block.ahead) return;
+    for (int v = 0; v < V; ++v) share.fetch(block.ahead + v * block.panel + i * step_bytes);
+  });
   store_sums<A, V>(c, row_bytes);
 }
 
 template <int V>
-inline void amx_block(const LinearTask& t, const LineBlock& block, float* sums, Shape& shape) {
+inline void amx_block(const LinearTask& t, const LineBlock& block) {
   const uint32_t turns = (t.rows + 2 * tile_height - 1) / (2 * tile_height);
-  each_two_tiles(t.rows, [&](uint32_t row, uint32_t rows) {
-    const uint32_t turn = row / (2 * tile_height);
-    if (rows <= tile_height) return amx_tiles<1, V>(t, row, rows, block, sums, turn, turns, shape);
-    if constexpr (V <= 2) amx_tiles<2, V>(t, row, rows, block, sums, turn, turns, shape);
-  });
+  for (uint32_t turn = 0; turn < turns; ++turn) {
+    const uint32_t row = turn * 2 * tile_height;
+    if (t.rows - row <= tile_height) {
+      amx_tiles<1, V>(t, row, block, turn, turns);
+    } else if constexpr (V <= 2) {
+      amx_tiles<2, V>(t, row, block, turn, turns);
+    }
+  }
 }
 
 void amx_linear(const LinearTask& t) {
   Shape shape;
+  shape.require(2 * tile_height);
   const auto lines = static_cast<uint32_t>(panel_lines<Bf16Weights>(t.k));
   const size_t panel = lines * line_bytes;
   const uint32_t panels = (t.columns + panel_columns - 1) / panel_columns;
   const uint32_t width = t.rows <= tile_height ? 4 : 2;
   const uint32_t turns = (t.rows + 2 * tile_height - 1) / (2 * tile_height);
   // Few rows: each group of panels streams past in one go. Many: a block of all groups, then the next block.
-  const uint32_t together = turns == 1 ? width : panels;
+  const uint32_t together = turns == 1 ? width : panels, stride = together * panel_columns;
   for (uint32_t begin = 0; begin < panels; begin += together) {
     const uint32_t end = begin + together < panels ? begin + together : panels;
     for (uint32_t first = 0; first < lines; first += block_of_lines) {
@@ -70,16 +107,14 @@ void amx_linear(const LinearTask& t) {
                                  : !last_block  ? t.panels + begin * panel + (first + count) * line_bytes
                                  : end < panels ? t.panels + end * panel
                                                 : t.next;
-        const LineBlock block{t.panels + group * panel, panel, first, count, ahead};
-        float* sums = t.scratch + (group - begin) * size_t{panel_columns} * t.rows;
-        with_constant<4>(static_cast<int>(vectors),
-                         [&](auto v) { amx_block<decltype(v)::value>(t, block, sums, shape); });
-        if (!last_block) continue;
-        settle_memory();
-        const uint32_t column = group * panel_columns, columns = vectors * panel_columns;
-        write_sums(t, sums, column, t.columns - column < columns ? t.columns - column : columns, columns);
+        const LineBlock block{
+            t.panels + group * panel, panel, first, count, ahead, t.scratch + (group - begin) * panel_columns, stride};
+        with_constant<4>(static_cast<int>(vectors), [&](auto v) { amx_block<decltype(v)::value>(t, block); });
       }
     }
+    settle_memory();
+    const uint32_t column = begin * panel_columns, columns = (end - begin) * panel_columns;
+    stream_sums(t, t.scratch, column, t.columns - column < columns ? t.columns - column : columns, stride);
   }
 }
 

@@ -1,9 +1,13 @@
 // Attention over one chunk of keys by AMX: scores are queries times key tiles, weighted values probabilities times
-// values interleaved into tiles once for all query vectors. Included by kernels_amx.cc alone, after tile_amx.h.
+// values interleaved into tiles once for all query vectors. Included by kernels_amx.cc alone, after tile_amx.h and
+// kernel_softmax_amx.h.
 #pragma once
 
 namespace npr::compute {
 namespace {
+
+// Of 32 keys each.
+inline uint32_t steps_of(uint32_t keys) { return (keys + 31) / 32; }
 
 // scores [rows][64] = q [rows, head_dim] . keys, unscaled. Fetches share `turn` of `turns` of the next chunk's keys.
 inline void amx_scores(const ChunkTask& t, const bf16* q, uint32_t rows, uint32_t turn, uint32_t turns, float* scores) {
@@ -18,9 +22,9 @@ inline void amx_scores(const ChunkTask& t, const bf16* q, uint32_t rows, uint32_
       in_place = in_place && p[i].lane == 0 && p[i].first == p[0].first + tile_slots * i;
     }
     zero_sums();
-    multiply_lines<A, V>(q, t.head_dim * sizeof(bf16), rows, right, lines, [&](uint32_t step) {
-      if (step % turns != turn) return;
-      for (int i = 0; i < V; ++i) fetch_lines(next_line(t, false, (first + i) * lines + step_lines * step), step_lines);
+    const Share share(turn, turns);
+    multiply_lines<A, V>(plain_rows(q, t.head_dim * sizeof(bf16)), rows, right, lines, [&](uint32_t step) {
+      for (int i = 0; i < V; ++i) share.fetch(next_line(t, false, (first + i) * lines + step_lines * step));
     });
     if (in_place) return store_sums<A, V>(scores + p[0].first, chunk_keys * sizeof(float));
     alignas(64) float lanes[A * tile_height][16 * V];
@@ -35,45 +39,74 @@ inline void amx_scores(const ChunkTask& t, const bf16* q, uint32_t rows, uint32_
   });
 }
 
-// out [2][columns][16 lines] = the first `keys` values, zeros behind them: line i of a step pairs keys 2 i and 2 i + 1.
-// Says whether all are finite. Fetches the next chunk's values.
-inline bool interleave_values(const ChunkTask& t, uint32_t keys, std::byte* out) {
+// Columns [first, first + W) of the first `keys` values as tiles: out [W][2 steps][16 lines], a line pairs two keys,
+// zeros behind them up to a step's end. Says whether all are finite, if that is to be checked. Fetches the next chunk's
+// values.
+template <int W, bool check>
+inline bool interleave_values(const ChunkTask& t, uint32_t keys, uint32_t first, std::byte* out) {
   static constexpr bf16 zeros[256] = {};  // head_dim is at most 256
-  const uint32_t columns = t.head_dim / 16;
+  const uint32_t columns = t.head_dim / 16, pairs = steps_of(keys) * step_lines;
+  const char* ahead[next_tiles];
+  for (uint32_t n = 0; n < next_tiles; ++n) ahead[n] = next_line(t, true, n * t.head_dim / 2 + first);
   __m512i largest = _mm512_setzero_si512();  // magnitude
-  for (uint32_t pair = 0; pair < chunk_keys / 2; ++pair) {
-    const bf16* even = 2 * pair < keys ? t.values[2 * pair] : zeros;
-    const bf16* odd = 2 * pair + 1 < keys ? t.values[2 * pair + 1] : zeros;
-    std::byte* to = out + pair / step_lines * columns * step_bytes + pair % step_lines * line_bytes;
-    fetch_lines(next_line(t, true, pair * columns), columns);
-    for (uint32_t c = 0; c < columns; ++c) {
+  for (uint32_t pair = 0; pair < pairs; ++pair) {
+    const bf16* even = (2 * pair < keys ? t.values[2 * pair] : zeros) + 16 * first;
+    const bf16* odd = (2 * pair + 1 < keys ? t.values[2 * pair + 1] : zeros) + 16 * first;
+    const char* lines = ahead[pair / (tile_slots / 2)] + pair % (tile_slots / 2) * columns * line_bytes;
+#pragma GCC unroll 4
+    for (uint32_t c = 0; c < W; ++c) {
+      __builtin_prefetch(lines + c * line_bytes, 0, 3);
       const auto line = reinterpret_cast<__m512i>(load_interleaved<0>(even + 16 * c, odd + 16 * c));
-      largest = _mm512_max_epu16(largest, _mm512_and_si512(line, _mm512_set1_epi16(0x7fff)));
-      _mm512_store_si512(to + c * step_bytes, line);
+      if (check) largest = _mm512_max_epu16(largest, _mm512_and_si512(line, _mm512_set1_epi16(0x7fff)));
+      _mm512_store_si512(out + 2 * c * step_bytes + pair * line_bytes, line);
     }
   }
+  settle_memory();
   return _mm512_cmpge_epu16_mask(largest, _mm512_set1_epi16(0x7f80)) == 0;
 }
 
-// out += probabilities . values, for vectors [first, end).
-inline void amx_weigh(const ChunkTask& t, uint32_t first, uint32_t end, const std::byte* values, Shape& shape) {
+// out [rows][16 V] += probabilities . interleaved values
+template <int A, int V>
+inline void amx_weigh(const ChunkTask& t, uint32_t first, uint32_t column, uint32_t steps, const std::byte* values) {
+  float* out = t.out + first * size_t{t.head_dim} + 16 * column;
+  RightLines<V> right;
+  for (int i = 0; i < V; ++i) right.line[i] = values + 2 * i * step_bytes;
+  load_sums<A, V>(out, t.head_dim * sizeof(float));
+  const LeftRows left =
+      plain_rows(static_cast<const bf16*>(t.probabilities) + first * chunk_keys, chunk_keys * sizeof(bf16));
+  for (uint32_t i = 0; i < steps; ++i) multiply_step<A, V>(left, right, i);
+  store_sums<A, V>(out, t.head_dim * sizeof(float));
+}
+
+// out += probabilities . values, W columns at a time. A step whose keys a vector does not see adds 0 to its sums.
+template <int A, int W>
+inline void amx_add_values(const ChunkTask& t, bool all_see_all, Shape& shape) {
   const uint32_t columns = t.head_dim / 16;
-  const size_t row_bytes = t.head_dim * sizeof(float);
-  each_two_tiles(end - first, [&](uint32_t at, uint32_t rows) {
-    shape.require(rows);
-    const auto* p =
-        reinterpret_cast<const std::byte*>(static_cast<const bf16*>(t.probabilities) + (first + at) * chunk_keys);
-    float* out = t.out + (first + at) * size_t{t.head_dim};
-    each_sums(rows, columns, [&](auto a, auto v, uint32_t column) {
-      constexpr int A = decltype(a)::value, V = decltype(v)::value;
-      RightLines<V> right;
-      for (int i = 0; i < V; ++i) right.line[i] = values + (column + i) * step_bytes;
-      load_sums<A, V>(out + 16 * column, row_bytes);
-      multiply_step<A, V>(p, chunk_keys * sizeof(bf16), right, 0);
-      multiply_step<A, V>(p + 64, chunk_keys * sizeof(bf16), right, columns * step_bytes);
-      store_sums<A, V>(out + 16 * column, row_bytes);
+  for (uint32_t column = 0; column < columns; column += W) {
+    with_constant<W>(static_cast<int>(columns - column < W ? columns - column : W), [&](auto v) {
+      constexpr int V = decltype(v)::value;
+      alignas(64) std::byte values[2 * V * step_bytes];
+      const auto weigh = [&](uint32_t begin, uint32_t end, uint32_t keys) {
+        each_two_tiles(end - begin, [&](uint32_t at, uint32_t rows) {
+          shape.require(rows);
+          if (A == 1 || rows <= tile_height) {
+            amx_weigh<1, V>(t, begin + at, column, steps_of(keys), values);
+          } else {
+            amx_weigh<A, V>(t, begin + at, column, steps_of(keys), values);
+          }
+        });
+      };
+      const bool alike = all_see_all ? interleave_values<V, false>(t, t.keys, column, values)
+                                     : interleave_values<V, true>(t, t.keys, column, values);
+      if (alike) return weigh(0, t.vectors, t.keys);
+      // Zero times what a vector does not see must be zero: those that see equally many keys have tiles of their own.
+      for (uint32_t first = 0, end; first < t.vectors; first = end) {
+        for (end = first + 1; end < t.vectors && t.visible[end] == t.visible[first];) ++end;
+        interleave_values<V, false>(t, t.visible[first], column, values);
+        weigh(first, end, t.visible[first]);
+      }
     });
-  });
+  }
 }
 
 void amx_attend(const ChunkTask& t) {
@@ -86,21 +119,15 @@ void amx_attend(const ChunkTask& t) {
     amx_scores(t, static_cast<const bf16*>(t.q) + first * size_t{t.head_dim}, rows, first / (2 * tile_height), turns,
                scores[0]);
     settle_memory();
-    each_part<tile_rows>(rows, [&](auto r, uint32_t at, uint32_t, uint32_t) {
-      softmax<decltype(r)::value>(t, first + at, scores + at);
-    });
+    for (uint32_t at = 0; at < rows; at += tile_height) {
+      amx_softmax(t, first + at, rows - at < tile_height ? rows - at : tile_height, scores + at);
+    }
     for (uint32_t i = 0; i < rows; ++i) all_see_all = all_see_all && t.visible[first + i] == t.keys;
   });
-  alignas(64) std::byte values[chunk_keys * 256 * sizeof(bf16)];
-  const bool finite = interleave_values(t, t.keys, values);
-  settle_memory();
-  if (finite || all_see_all) return amx_weigh(t, 0, t.vectors, values, shape);
-  // Zero times what a vector does not see must be zero: those that see equally many keys have tiles of their own.
-  for (uint32_t first = 0, end; first < t.vectors; first = end) {
-    for (end = first + 1; end < t.vectors && t.visible[end] == t.visible[first];) ++end;
-    interleave_values(t, t.visible[first], values);
-    settle_memory();
-    amx_weigh(t, first, end, values, shape);
+  if (t.vectors <= tile_height) {
+    amx_add_values<1, 4>(t, all_see_all, shape);
+  } else {
+    amx_add_values<2, 2>(t, all_see_all, shape);
   }
 }
 

@@ -21,7 +21,7 @@ constexpr uint32_t panel_columns = 16;
 
 // out [rows, columns] = x [rows, k] . panels^T, for neighbouring panels of a packed matrix.
 struct LinearTask {
-  const void* x;            // rows of operands, one after another
+  const void* x;            // rows of operands, one after another, or as they were arranged
   uint32_t rows, k;         // k is even
   const std::byte* panels;  // in the matrix's format
   uint32_t columns;         // of these panels that exist in the matrix
@@ -40,6 +40,8 @@ struct LinearKernels {
   uint32_t block_rows;  // most of a task: their operands stay in L2 while its panels pass by
   size_t (*operand_row_bytes)(uint32_t k);
   void (*operands)(const bf16* x, uint32_t k, void* out);  // one row; null: rows of bf16 as they are
+  uint32_t arranged_rows;  // that are arranged together, at `out` + row * operand_row_bytes; a task begins at such
+  void (*arrange)(const void* x, uint32_t rows, uint32_t k, void* out);  // null: one row after another, as they are
   void (*multiply)(const LinearTask&);
 };
 

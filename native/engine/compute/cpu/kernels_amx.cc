@@ -8,16 +8,25 @@
 #include "compute/cpu/tile_amx.h"
 // tiles first: the others are built on them
 #include "compute/cpu/kernel_amx.h"
+#include "compute/cpu/kernel_softmax_amx.h"
+// softmax before attention
 #include "compute/cpu/kernel_attention_amx.h"
+#include "compute/cpu/kernel_attention_backward_amx.h"
 
 namespace npr::compute {
 namespace {
 constexpr Kernels with_tiles() {
   Kernels out = table;
   out.name = "amx_bf16";
-  out.bf16_linear.multiply = amx_linear;
-  out.bf16_linear.block_rows = 512;
+  out.bf16_linear = {.depth = table.bf16_linear.depth,
+                     .block_rows = 512,
+                     .operand_row_bytes = arranged_row_bytes,
+                     .operands = nullptr,
+                     .arranged_rows = tile_height,
+                     .arrange = arrange,
+                     .multiply = amx_linear};
   out.attend = amx_attend;
+  out.attend_backward = amx_attend_backward;
   return out;
 }
 constexpr Kernels amx_table = with_tiles();

@@ -27,24 +27,45 @@ Linear::Linear(ThreadPool& threads) : threads_(threads) {
   }
 }
 
+std::byte* Linear::Operands::grow(size_t bytes) {
+  if (bytes > capacity) {
+    pages = Pages(bytes, "working memory");
+    capacity = bytes;
+  }
+  return pages.as<std::byte>();
+}
+
 const void* Linear::operands(const bf16* x, uint32_t rows, const PackedMatrix& w) {
   const LinearKernels& kernels = w.kernels();
   if (!kernels.operands) return x;
   const uint32_t k = w.k();
   const size_t row_bytes = kernels.operand_row_bytes(k);
-  if (rows * row_bytes > operand_capacity_) {
-    operands_ = Pages(rows * row_bytes, "working memory");
-    operand_capacity_ = rows * row_bytes;
-  }
-  const auto convert = [&](uint32_t row, uint32_t) {
-    kernels.operands(x + size_t{row} * k, k, operands_.as<std::byte>() + row * row_bytes);
-  };
+  std::byte* out = converted_.grow(rows * row_bytes);
+  const auto convert = [&](uint32_t row, uint32_t) { kernels.operands(x + size_t{row} * k, k, out + row * row_bytes); };
   if (size_t{rows} * k < least_elements) {
     for (uint32_t row = 0; row < rows; ++row) convert(row, 0);
   } else {
     threads_.run(rows, convert);
   }
-  return operands_.as<std::byte>();
+  return out;
+}
+
+const std::byte* Linear::arrange(const std::byte* x, uint32_t rows, const Panels& w) {
+  if (!w.kernels.arrange) return x;
+  const uint32_t together = w.kernels.arranged_rows, parts = divide_up(rows, together);
+  const size_t part_bytes = together * w.kernels.operand_row_bytes(w.k);
+  std::byte* out = arranged_.grow(parts * part_bytes);
+  const auto work = [&](uint32_t part, uint32_t) {
+    const uint32_t first = part * together;
+    w.kernels.arrange(x + size_t{first} * w.k * sizeof(bf16), std::min(together, rows - first), w.k,
+                      out + part * part_bytes);
+  };
+  if (size_t{rows} * w.k < least_elements) {
+    for (uint32_t part = 0; part < parts; ++part) work(part, 0);
+  } else {
+    threads_.run(parts, work);
+  }
+  return out;
 }
 
 void Linear::run(const bf16* x, uint32_t rows, const PackedMatrix& w, float* out, bool add) {
@@ -52,16 +73,18 @@ void Linear::run(const bf16* x, uint32_t rows, const PackedMatrix& w, float* out
            {w.kernels(), w.n(), w.k(), w.panel(0), w.panel_bytes(), w.scales()}, out, add);
 }
 
-void Linear::multiply(const std::byte* x, uint32_t rows, const Panels& w, float* out, bool add) {
+void Linear::multiply(const std::byte* operands, uint32_t rows, const Panels& w, float* out, bool add) {
+  const std::byte* x = arrange(operands, rows, w);
   const size_t row_bytes = w.kernels.operand_row_bytes(w.k);
   const uint32_t panels = divide_up(w.n, panel_columns), width = task_panels(panels, threads_.size());
   const uint32_t columns = divide_up(panels, width), blocks = divide_up(rows, w.kernels.block_rows);
+  const uint32_t together = w.kernels.arranged_rows, parts = divide_up(rows, together);
   // Tasks of one block of rows are neighbours, so that the block stays cached.
   const uint32_t tasks = columns * blocks;
   const auto work = [&](uint32_t task, uint32_t following, uint32_t thread) {
     const uint32_t panel = task % columns * width, block = task / columns, column = panel * panel_columns;
-    const auto first = static_cast<uint32_t>(uint64_t{rows} * block / blocks);
-    const auto end = static_cast<uint32_t>(uint64_t{rows} * (block + 1) / blocks);
+    const uint32_t first = uint32_t(uint64_t{parts} * block / blocks) * together;
+    const uint32_t end = std::min(rows, uint32_t(uint64_t{parts} * (block + 1) / blocks) * together);
     w.kernels.multiply(
         {.x = x + first * row_bytes,
          .rows = end - first,

@@ -27,16 +27,21 @@ class Linear {
 
   // out [rows, n] = x [rows, k] . w^T, or out += that.
   void run(const bf16* x, uint32_t rows, const PackedMatrix& w, float* out, bool add);
-  // The same for rows that are operands of w's kernels already.
+  // The same for rows that are operands of w's kernels already, yet to be arranged.
   void multiply(const std::byte* x, uint32_t rows, const Panels& w, float* out, bool add);
 
  private:
   const void* operands(const bf16* x, uint32_t rows, const PackedMatrix& w);
+  const std::byte* arrange(const std::byte* x, uint32_t rows, const Panels& w);
 
   ThreadPool& threads_;
-  Pages operands_;  // of one call, where they are not bf16 as it is
-  size_t operand_capacity_ = 0;
-  std::vector<Pages> sums_;  // one a thread: what a task's outputs come to
+  struct Operands {
+    Pages pages;
+    size_t capacity = 0;
+    std::byte* grow(size_t bytes);  // what they held is lost
+  };
+  Operands converted_, arranged_;  // of one call, where its rows are not taken as they are
+  std::vector<Pages> sums_;        // one a thread: what a task's outputs come to
 };
 
 }  // namespace npr::compute

@@ -15,10 +15,16 @@ constexpr size_t step_bytes = step_lines * line_bytes;
 // The intrinsics are assembly that does not say which memory it reads.
 inline void settle_memory() { asm volatile("" ::: "memory"); }
 
-// Lines into L1.
-inline void fetch_lines(const void* first, uint32_t count) {
-  for (uint32_t i = 0; i < count; ++i) __builtin_prefetch(static_cast<const std::byte*>(first) + i * line_bytes, 0, 3);
-}
+// What turn `turn` of `turns` fetches into L1 of a step's lines: all take part in each step, since lines on their way
+// from memory, were they many at once, would leave no fill buffers to the operands that come from L2.
+struct Share {
+  uint32_t first, end;
+  Share(uint32_t turn, uint32_t turns) : first(step_lines * turn / turns), end(step_lines * (turn + 1) / turns) {}
+  void fetch(const void* step) const {
+    for (uint32_t i = first; i < end; ++i)
+      __builtin_prefetch(static_cast<const std::byte*>(step) + i * line_bytes, 0, 3);
+  }
+};
 
 // Tiles 0 to 3 are sums, 4 and 5 rows of x, 6 and 7 right operands. Loading a shape takes as long as five steps.
 class Shape {
@@ -47,6 +53,18 @@ class Shape {
   uint32_t rows_ = 0;
 };
 
+// What tiles of sums have as their left operands: rows of 64 bytes a step.
+struct LeftRows {
+  const std::byte* row;
+  size_t row_bytes;   // from a tile's row to the next
+  size_t tile_bytes;  // from a tile to the one below
+  size_t step;        // from a step to the next
+};
+// Rows as they are, `bytes` apart.
+inline LeftRows plain_rows(const void* x, size_t bytes) {
+  return {static_cast<const std::byte*>(x), bytes, tile_height * bytes, 64};
+}
+
 // What V tiles of sums have as their right operands: lines of sixteen pairs each, at `line[v]` and onwards.
 template <int V>
 struct RightLines {
@@ -55,9 +73,11 @@ struct RightLines {
 
 // Sum (tile of rows a, right operand v) is tile a + A v.
 template <int A, int V>
-inline void multiply_step(const std::byte* x, size_t x_bytes, const RightLines<V>& right, size_t offset) {
-  _tile_loadd(4, x, x_bytes);
-  if constexpr (A == 2) _tile_loadd(5, x + tile_height * x_bytes, x_bytes);
+inline void multiply_step(const LeftRows& left, const RightLines<V>& right, uint32_t step) {
+  const std::byte* x = left.row + step * left.step;
+  const size_t offset = step * step_bytes;
+  _tile_loadd(4, x, left.row_bytes);
+  if constexpr (A == 2) _tile_loadd(5, x + left.tile_bytes, left.row_bytes);
   _tile_loadd(6, right.line[0] + offset, line_bytes);
   _tile_dpbf16ps(0, 4, 6);
   if constexpr (A == 2) _tile_dpbf16ps(1, 5, 6);
@@ -82,32 +102,32 @@ inline void multiply_step(const std::byte* x, size_t x_bytes, const RightLines<V
 
 // The last elements of k, fewer than a step: both sides padded with zeros.
 template <int A, int V>
-inline void multiply_rest(const std::byte* x, size_t x_bytes, uint32_t rows, const RightLines<V>& right, size_t offset,
+inline void multiply_rest(const LeftRows& left, uint32_t rows, const RightLines<V>& right, uint32_t step,
                           uint32_t lines) {
-  alignas(64) std::byte left[A * tile_height][64] = {}, padded[V * step_bytes] = {};
-  for (uint32_t r = 0; r < rows; ++r) __builtin_memcpy(left[r], x + r * x_bytes, lines * 2 * sizeof(bf16));
+  alignas(64) std::byte x[A * tile_height][64] = {}, padded[V * step_bytes] = {};
+  for (uint32_t r = 0; r < rows; ++r) {
+    const std::byte* row = left.row + r / tile_height * left.tile_bytes + r % tile_height * left.row_bytes;
+    __builtin_memcpy(x[r], row + step * left.step, lines * 2 * sizeof(bf16));
+  }
   RightLines<V> panels;
   for (int v = 0; v < V; ++v) {
     panels.line[v] = padded + v * step_bytes;
-    __builtin_memcpy(padded + v * step_bytes, right.line[v] + offset, lines * line_bytes);
+    __builtin_memcpy(padded + v * step_bytes, right.line[v] + step * step_bytes, lines * line_bytes);
   }
   settle_memory();
-  multiply_step<A, V>(left[0], 64, panels, 0);
+  multiply_step<A, V>(plain_rows(x, 64), panels, 0);
 }
 
-// Onto the sums: x [rows][2 lines], its rows x_bytes apart, times `lines` lines. ahead(i): at step i.
+// Onto the sums: `rows` rows of the left operand times `lines` lines of the right one. ahead(i): at step i.
 template <int A, int V, class Ahead>
-inline void multiply_lines(const void* x, size_t x_bytes, uint32_t rows, const RightLines<V>& right, uint32_t lines,
+inline void multiply_lines(const LeftRows& left, uint32_t rows, const RightLines<V>& right, uint32_t lines,
                            const Ahead& ahead) {
-  const auto* left = static_cast<const std::byte*>(x);
   const uint32_t steps = lines / step_lines;
   for (uint32_t i = 0; i < steps; ++i) {
     ahead(i);
-    multiply_step<A, V>(left + 64 * i, x_bytes, right, i * step_bytes);
+    multiply_step<A, V>(left, right, i);
   }
-  if (const uint32_t rest = lines % step_lines) {
-    multiply_rest<A, V>(left + 64 * steps, x_bytes, rows, right, steps * step_bytes, rest);
-  }
+  if (const uint32_t rest = lines % step_lines) multiply_rest<A, V>(left, rows, right, steps, rest);
 }
 
 inline void zero_sums() {

@@ -132,9 +132,9 @@ struct CudaAttention::State {
 
   void reserve(DeviceArray& array, size_t bytes, const char* what) {
     if (bytes <= array.bytes()) return;
+    ++generation;
     array = DeviceArray();
     array = DeviceArray(std::max(bytes + bytes / 2, size_t{1} << 20), what);  // seldom: each time graphs are made anew
-    ++generation;
   }
 };
 
@@ -143,7 +143,8 @@ CudaAttention::CudaAttention(cudaStream_t stream, const CudaKvPool& pool, uint32
   ensure(shape.head_dim % 16 == 0 && shape.head_dim <= 256 && q_heads % shape.kv_heads == 0,
          "heads have a multiple of 16 dimensions, 256 at most, and KV heads divide query heads");
   State& s = *(state_ = std::make_unique<State>(stream, pool, q_heads));
-  ensure(s.group() <= s.kernels.narrow.vectors, "query heads of a KV head fit one block");
+  static_assert(most_group <= AttentionShape<256, 1>::vectors);
+  ensure(s.group() <= most_group, "query heads of a KV head fit one block");
   int device = 0, processors = 0, most_memory = 0;
   NPR_CUDA(cudaGetDevice(&device));
   NPR_CUDA(cudaDeviceGetAttribute(&most_memory, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));

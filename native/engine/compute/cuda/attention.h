@@ -18,6 +18,8 @@ namespace npr::compute {
 // Thread safety: one thread at a time. Work is queued on `stream`; nothing waits but for room to stage a plan.
 class CudaAttention {
  public:
+  static constexpr uint32_t most_group = 64;  // query heads of a KV head
+
   CudaAttention(cudaStream_t stream, const CudaKvPool& pool, uint32_t q_heads);
   ~CudaAttention();
 

@@ -181,6 +181,11 @@ void CudaBackend::allocate_kv(const KvShape& shape, uint32_t slots, uint32_t q_h
     throw Error(ErrorCode::invalid_checkpoint, std::to_string(q_heads) + " query heads do not share " +
                                                    std::to_string(shape.kv_heads) + " KV heads evenly");
   }
+  if (q_heads / shape.kv_heads > CudaAttention::most_group) {
+    throw Error(ErrorCode::invalid_checkpoint, std::to_string(q_heads / shape.kv_heads) +
+                                                   " query heads share a KV head, but the CUDA backend takes " +
+                                                   std::to_string(CudaAttention::most_group) + " at most");
+  }
   ensure(rope.inv_freq.size() == shape.head_dim / 2, "a rotary frequency for every pair of a head");
   NPR_CUDA(cudaStreamSynchronize(stream_));
   graphs_.clear();
@@ -209,10 +214,11 @@ void CudaBackend::begin(std::span<const int32_t> positions, std::span<const Slot
   attention_->begin(sequences);
 
   const size_t pairs = rope_.inv_freq.size(), half = positions.size_bytes();
-  bool moved = reserve(placement_, 2 * half, "a batch");
-  moved |= reserve(cos_, rows * pairs * sizeof(float), "a batch");
-  moved |= reserve(sin_, rows * pairs * sizeof(float), "a batch");
-  if (moved) graphs_.clear();
+  const size_t table = rows * pairs * sizeof(float);
+  if (placement_.bytes() < 2 * half || cos_.bytes() < table || sin_.bytes() < table) graphs_.clear();  // they move
+  reserve(placement_, 2 * half, "a batch");
+  reserve(cos_, table, "a batch");
+  reserve(sin_, table, "a batch");
   std::byte* const room = staging_.room(2 * half);
   std::memcpy(room, positions.data(), half);
   std::memcpy(room + half, slots.data(), half);
@@ -238,21 +244,38 @@ std::span<const float> CudaBackend::host(const float* device, size_t count) {
   return {host_.as<float>(), count};
 }
 
-}  // namespace
+// Of a block, that attention with heads of 256 takes: GPUs of compute capability 8.0, 9.0 and 10.0 have them.
+constexpr int least_shared_bytes = 160 << 10;
 
-bool cuda_device_available() {
-  int devices = 0, major = 0;
-  return cudaGetDeviceCount(&devices) == cudaSuccess && devices > 0 &&
-         cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0) == cudaSuccess && major >= 8;
+// Why the first GPU can't be used; empty where it can.
+std::string why_not() {
+  const std::string driver = std::to_string(CUDART_VERSION / 1000) + "." + std::to_string(CUDART_VERSION % 1000 / 10);
+  int devices = 0, major = 0, minor = 0, shared = 0;
+  const auto get = [](int& value, cudaDeviceAttr attribute) {
+    return cudaDeviceGetAttribute(&value, attribute, 0) == cudaSuccess;
+  };
+  if (cudaGetDeviceCount(&devices) != cudaSuccess || devices == 0 || !get(major, cudaDevAttrComputeCapabilityMajor) ||
+      !get(minor, cudaDevAttrComputeCapabilityMinor) || !get(shared, cudaDevAttrMaxSharedMemoryPerBlockOptin)) {
+    return "this machine has no NVIDIA GPU with a driver for CUDA " + driver;
+  }
+  if (major < 8 || shared < least_shared_bytes) {
+    return "the GPU is of compute capability " + std::to_string(major) + "." + std::to_string(minor) +
+           "; expected one whose blocks have 160 KiB of shared memory, such as 8.0, 9.0 or 10.0";
+  }
+  if (!rows::runnable()) {
+    return "this program was not built for its GPU's architecture; build it on this machine, or name the architecture "
+           "in the CMake option NPR_CUDA_ARCHITECTURES, as in -DNPR_CUDA_ARCHITECTURES=80";
+  }
+  return {};
 }
 
+}  // namespace
+
+bool cuda_device_available() { return why_not().empty(); }
+
 std::unique_ptr<Backend> make_cuda_backend(const CudaOptions& options) {
-  if (!cuda_device_available()) {
-    throw Error(ErrorCode::invalid_request,
-                "the device cuda was asked for, but this machine has no NVIDIA GPU of compute capability 8.0 or above "
-                "with a driver for CUDA " +
-                    std::to_string(CUDART_VERSION / 1000) + "." + std::to_string(CUDART_VERSION % 1000 / 10));
-  }
+  if (const std::string reason = why_not(); !reason.empty())
+    throw Error(ErrorCode::invalid_request, "the device cuda was asked for, but " + reason);
   return std::make_unique<CudaBackend>(options);
 }
 

@@ -23,6 +23,11 @@ bool lost(cudaError_t status) {
     case cudaErrorCudartUnloading:
     case cudaErrorSystemNotReady:
     case cudaErrorContained:
+    case cudaErrorNoDevice:
+    case cudaErrorDevicesUnavailable:
+    case cudaErrorExternalDevice:
+    case cudaErrorMpsConnectionFailed:
+    case cudaErrorUnknown:
       return true;
     default:
       return false;

@@ -7,8 +7,8 @@
 
 namespace npr::compute {
 
-// bf16, row-major [n, k]; in memory [n rounded up to tile_n][k rounded up to tile_k], what is beyond n or k zero, so
-// that no kernel needs to guard its reads. Thread safety: as a pointer.
+// bf16, row-major [n, k]; in memory [n rounded up to tile_n][k rounded up to tile_k], what is beyond n or k zero.
+// Thread safety: as a pointer.
 class CudaMatrix : public Matrix {
  public:
   static constexpr uint32_t tile_n = 128, tile_k = 64;

@@ -41,7 +41,7 @@ struct RowMajorOut {
     return token + down(i) < tokens && row + right(i) < n;
   }
   __device__ float* at(uint32_t token, uint32_t row, int i) const {
-    return data + size_t{token + down(i)} * n + row + right(i);
+    return data + (size_t{token} * n + row) + (down(i) * n + right(i));
   }
 
   // What there is to add to, from element `first` of the fragment on.

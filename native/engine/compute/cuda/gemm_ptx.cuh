@@ -45,6 +45,19 @@ __device__ inline void barrier_wait(uint32_t barrier, uint32_t parity) {
       : "memory");
 }
 
+// The same, after which is seen what other blocks sent with the barrier's bytes.
+__device__ inline void barrier_wait_cluster(uint32_t barrier, uint32_t parity) {
+  asm volatile(
+      "{\n.reg .pred done;\n"
+      "again:\n"
+      "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 done, [%0], %1;\n"
+      "@done bra over;\n"
+      "bra again;\n"
+      "over:\n}" ::"r"(barrier),
+      "r"(parity)
+      : "memory");
+}
+
 // --- tensor copies: boxes of a two-dimensional tensor, `column` along its contiguous dimension ---
 enum class Cache : uint64_t {
   normal = 0x1000000000000000,
@@ -98,6 +111,14 @@ __device__ inline void copy_fence() { asm volatile("fence.proxy.async.shared::ct
 __device__ inline void store_shared(uint32_t to, float x) {
   asm volatile("st.shared.f32 [%0], %1;" ::"r"(to), "f"(x) : "memory");
 }
+__device__ inline float4 load_shared(uint32_t from) {
+  float4 v;
+  asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
+               : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
+               : "r"(from)
+               : "memory");
+  return v;
+}
 
 // --- clusters ---
 __device__ inline uint32_t cluster_rank() {
@@ -118,13 +139,24 @@ __device__ inline void cluster_sync() {
       "barrier.cluster.wait.acquire.aligned;" ::
           : "memory");
 }
-// The same for threads of which the others wait for nothing but that they came this far: without the fence.
-__device__ inline void cluster_meet() {
+// The same in two halves, without the fence: the others only see that all came this far.
+__device__ inline void cluster_arrive() {
   __syncwarp();
+  asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
+}
+__device__ inline void cluster_wait() {
+  __syncwarp();
+  asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
+}
+// `x` to the same address in block `rank`, whose barrier at the address of `barrier` counts its four bytes.
+__device__ inline void push(uint32_t to, uint32_t barrier, uint32_t rank, float x) {
   asm volatile(
-      "barrier.cluster.arrive.relaxed.aligned;\n"
-      "barrier.cluster.wait.aligned;" ::
-          : "memory");
+      "{\n.reg .b32 remote, counts;\n"
+      "mapa.shared::cluster.u32 remote, %0, %2;\n"
+      "mapa.shared::cluster.u32 counts, %1, %2;\n"
+      "st.async.shared::cluster.mbarrier::complete_tx::bytes.f32 [remote], %3, [counts];\n}" ::"r"(to),
+      "r"(barrier), "r"(rank), "f"(x)
+      : "memory");
 }
 // Four floats at `address` of block `rank`.
 __device__ inline float4 load_from(uint32_t address, uint32_t rank) {

@@ -35,9 +35,9 @@ struct Kernel {
   Pace pace;
 };
 
-template <int Groups, int Tokens, int Stages>
+template <int Groups, int Tokens, int Stages, bool Pushes = false>
 Kernel split(Pace pace) {
-  using Shape = GemmShape<Groups, Tokens, Stages>;
+  using Shape = GemmShape<Groups, Tokens, Stages, Pushes ? Landing<Groups, Tokens>::bytes : 0>;
   return {reinterpret_cast<const void*>(gemm_split<Shape, RowMajorOut>),
           Groups,
           Tokens,
@@ -59,8 +59,8 @@ Kernel persistent() {
 
 // In the order of GemmTile. Up to 32 tokens three blocks share a multiprocessor, with 144 KB of weights and more on
 // their way; from 64 on, 128 weights a block halve how often tokens are read from L2.
-const Kernel split_kernels[] = {split<1, 8, 8>({}),
-                                split<1, 16, 7>({}),
+const Kernel split_kernels[] = {split<1, 8, 7, true>({}),
+                                split<1, 16, 6, true>({}),
                                 split<1, 32, 6>({3, 0.46, 0.22, 1.4, 0.2}),
                                 split<2, 64, 4>({2, 0.64, 0.45, 1.5, 1.0}),
                                 split<2, 128, 3>({2, 0.91, 0.64, 2.8, 0.9}),

@@ -1,10 +1,10 @@
 // out [tokens, n] (+)= x [tokens, k] . w [n, k]^T where there are too few tiles to fill the device: as many blocks as K
-// has parts are a cluster, each sums its part, and they add up through each other's shared memory.
+// has parts are a cluster, each sums its part, and they add up (gemm_parts.cuh).
 //
 // A launch may start before what precedes it has ended: weights are fetched at once, everything else waits. Weights
 // must therefore have been written before the launch was queued.
 #pragma once
-#include "compute/cuda/gemm_ring.cuh"
+#include "compute/cuda/gemm_parts.cuh"
 
 namespace npr::compute {
 
@@ -38,14 +38,27 @@ __global__ __launch_bounds__(split_threads<Shape>,
   const uint32_t begin = part_begin(problem.k_blocks, parts, part);
   const uint32_t count = part_begin(problem.k_blocks, parts, part + 1) - begin;
 
-  if (threadIdx.x == 0) ring.init(1);
-  __syncthreads();
-  ptx::launch_dependents();
+  constexpr bool pushes = Shape::OutBytes != 0;
+  const Landing<Shape::Groups, Tokens> landing(ring.out(), part, parts);
+  const Heap<Shape::Groups, Tokens> heap{ring.base, part, parts};
+  static_assert(heap.bytes <= Stages * Shape::stage_bytes && (!pushes || landing.bytes <= Shape::OutBytes));
+  const uint32_t valid = out.tokens - token0 < Tokens ? out.tokens - token0 : Tokens;
+  // The token `i` of this block's, and the sum of its columns from `row` on.
+  const auto put = [&](const auto& sums, uint32_t count) {
+    constexpr uint32_t fours = rows / 4;
+    for (uint32_t i = threadIdx.x; i < count * fours; i += Shape::computing) {
+      const uint32_t token = i / fours, row = i % fours * 4;
+      out.four(token0 + token * parts + part, row0 + row, sums.total(token, row));
+    }
+  };
 
-  // The tile of sums in shared memory, once the ring is done with: [token][rows + 4], which keeps the fragments' eight
-  // rows by four tokens in different banks.
-  constexpr uint32_t line = rows + 4;
-  static_assert(Tokens * line * 4 <= Stages * Shape::stage_bytes);
+  if (threadIdx.x == 0) {
+    if constexpr (pushes) landing.init(valid);
+    ring.init(1);
+  }
+  __syncthreads();
+  if (pushes && parts > 1) ptx::cluster_arrive();
+  ptx::launch_dependents();
 
   if (warp == Shape::Groups * 4) {
     if (lane == 0) {
@@ -74,45 +87,30 @@ __global__ __launch_bounds__(split_threads<Shape>,
       }
     }
     __syncwarp();
+    if (pushes && parts > 1) ptx::cluster_wait();
   } else {
+    if (pushes && parts > 1) ptx::cluster_wait();  // long before it could hold anything up
     float sum[Tokens / 2];
     Cursor<Shape> cursor;
     accumulate<Shape, false, false, 1>(sum, ring, cursor, count);
-    ptx::named_sync(1, Shape::computing);  // the ring is read to its end by all
-    float* tile_sums = reinterpret_cast<float*>(shared + (ring.base - ptx::shared_address(shared)));
-    float* at = tile_sums + lane % 4 * 2 * line + warp * 16 + lane / 4;
-#pragma unroll
-    for (uint32_t i = 0; i < Tokens / 2; ++i) {
-      at[(i / 4 * 8 + i % 2) * line + i / 2 % 2 * 8] = sum[i];
+    if constexpr (pushes) {
+      landing.exchange(sum, valid);
+    } else {
+      ptx::named_sync(1, Shape::computing);
+      heap.put(sum);
+      if (parts == 1) ptx::named_sync(1, Shape::computing);
     }
     ptx::wait_for_dependencies();  // before `out` is touched
-    if (parts == 1) ptx::named_sync(1, Shape::computing);
+    if constexpr (pushes) put(landing, landing.tokens(valid));
   }
-  if (parts > 1) ptx::cluster_sync();
-  if (warp < Shape::Groups * 4) {
-    // Every parts-th token is this block's to add up.
-    constexpr uint32_t fours = rows / 4;
-    const uint32_t tokens = (Tokens - part + parts - 1) / parts;
-    for (uint32_t i = threadIdx.x; i < tokens * fours; i += Shape::computing) {
-      const uint32_t token = i / fours * parts + part, row = i % fours * 4;
-      const uint32_t address = ring.base + (token * line + row) * 4;
-      float4 sums[most_parts];  // all on their way at once
-#pragma unroll
-      for (uint32_t p = 0; p < most_parts; ++p) {
-        if (p < parts) sums[p] = ptx::load_from(address, p);
-      }
-      float4 total = sums[0];
-#pragma unroll
-      for (uint32_t p = 1; p < most_parts; ++p) {
-        if (p < parts) {
-          total = {__fadd_rn(total.x, sums[p].x), __fadd_rn(total.y, sums[p].y), __fadd_rn(total.z, sums[p].z),
-                   __fadd_rn(total.w, sums[p].w)};
-        }
-      }
-      out.four(token0 + token, row0 + row, total);
+  if constexpr (!pushes) {
+    if (parts > 1) ptx::cluster_sync();
+    if (warp < Shape::Groups * 4) put(heap, heap.tokens());
+    if (parts > 1) {  // nobody leaves while others read its sums
+      ptx::cluster_arrive();
+      ptx::cluster_wait();
     }
   }
-  if (parts > 1) ptx::cluster_meet();  // nobody leaves while others read its sums
 #else
   __trap();  // chosen by the host where this was compiled for sm_90a
 #endif

@@ -52,8 +52,4 @@ void GraphCache::clear() {
   entries_.clear();
 }
 
-uint32_t GraphCache::size() const {
-  return static_cast<uint32_t>(std::ranges::count_if(entries_, [](const Entry& entry) { return entry.graph; }));
-}
-
 }  // namespace npr::compute

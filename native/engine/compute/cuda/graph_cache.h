@@ -27,8 +27,6 @@ class GraphCache {
   // from then on starts the graph. `step` must not allocate, copy from the host or wait.
   void run(const Key& key, const std::function<void()>& step);
   void clear();
-  // Graphs held.
-  uint32_t size() const;
 
  private:
   struct Entry {

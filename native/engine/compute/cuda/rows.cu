@@ -166,6 +166,13 @@ __global__ void convert_kernel(const Pair* x, size_t pairs, uint32_t row_pairs, 
 
 }  // namespace
 
+bool runnable() {
+  cudaFuncAttributes attributes;
+  const bool found = cudaFuncGetAttributes(&attributes, embed_kernel) == cudaSuccess;
+  cudaGetLastError();  // or the next launch would be blamed for it
+  return found;
+}
+
 void rotations(cudaStream_t stream, const int32_t* positions, uint32_t rows, const float* inv_freq, uint32_t pairs,
                float scale, float* cos, float* sin) {
   if (rows == 0) return;

@@ -13,6 +13,9 @@
 
 namespace npr::compute::rows {
 
+// Whether this program has code for the current device.
+bool runnable();
+
 // The batch's rows as rotate_and_store() needs them; device arrays.
 struct Rotations {
   const Slot* slots;  // [rows]
