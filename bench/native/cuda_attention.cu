@@ -1,6 +1,6 @@
-// Attention on the GPU at Qwen3-4B's shapes (32 query heads, 8 KV heads of 128), one layer: microseconds of a launch
-// (and of one of eight behind each other, which find keys in L2), and the bytes of keys and values (each read once) or
-// products that are useful work in a second; of the gradient the five products that it can't do without.
+// Attention on the GPU at Qwen3-4B's shapes (32 query heads, 8 KV heads of 128), one layer: microseconds of a launch,
+// and the bytes of keys and values (each read once) or products that are useful work in a second; of the gradient the
+// five products that it can't do without.
 #include <algorithm>
 #include <cstdio>
 #include <functional>
@@ -36,17 +36,13 @@ uint32_t length(const Path& path) {
   return sum;
 }
 
-// `count` sequences of `own` tokens behind `trunk` shared ones, which append `rows`; own tokens lie in runs of `run`
-// slots, those of all sequences in turn.
-Batch batch(uint32_t count, uint32_t trunk, uint32_t own, uint32_t rows, uint32_t run = UINT32_MAX) {
+// `count` sequences of `own` tokens behind `trunk` shared ones, which append `rows`.
+Batch batch(uint32_t count, uint32_t trunk, uint32_t own, uint32_t rows) {
   Batch out;
-  run = std::min(run, own);
   for (uint32_t s = 0; s < count; ++s) {
     Path& path = out.paths.emplace_back();
     if (trunk) path.push_back({0, trunk});
-    for (uint32_t done = 0; done < own; done += run) {
-      path.push_back({trunk + done * count + s * run, std::min(run, own - done)});
-    }
+    path.push_back({trunk + s * own, own});
     out.rows.push_back(rows);
   }
   return out;
@@ -89,12 +85,9 @@ class Bench {
     CudaAttention attention(stream_, pool_, q_heads);
     const double plan = time([&] { attention.begin(sequences); }, 3);
     const double launch = time([&] { attention.run(0, q.as<bf16>(), out.as<bf16>(), nullptr); }, 15);
-    const auto row = [&] {
-      for (int i = 0; i < 8; ++i) attention.run(0, q.as<bf16>(), out.as<bf16>(), nullptr);
-    };
-    std::printf("%-40s %9.1f us (%9.1f in a row)  %6.2f TB/s  %6.1f TFLOP/s   plan %7.1f us\n", name.c_str(),
-                launch * 1e6, time(row, 5) / 8 * 1e6, keys * 4.0 * kv_heads * head_dim / launch * 1e-12,
-                pairs * 4 * q_heads * head_dim / launch * 1e-12, plan * 1e6);
+    std::printf("%-34s %9.1f us  %6.2f TB/s  %6.1f TFLOP/s   plan %7.1f us\n", name.c_str(), launch * 1e6,
+                keys * 4.0 * kv_heads * head_dim / launch * 1e-12, pairs * 4 * q_heads * head_dim / launch * 1e-12,
+                plan * 1e6);
   }
 
   // Of a prompt and `count` responses to it.
@@ -132,7 +125,7 @@ class Bench {
         },
         7);
     std::printf(
-        "%-40s %9.1f us                                      %6.1f TFLOP/s   plan %7.1f us\n",
+        "%-34s %9.1f us               %6.1f TFLOP/s   plan %7.1f us\n",
         ("gradient of " + std::to_string(prompt) + " + " + std::to_string(count) + " x " + std::to_string(own)).c_str(),
         launch * 1e6, pairs * 10 * q_heads * head_dim / launch * 1e-12, plan * 1e6);
   }
@@ -174,7 +167,6 @@ int main() {
   for (const uint32_t sequences : {8u, 64u, 256u}) {
     bench.run(std::to_string(sequences) + " sequences of 1024 keys", batch(sequences, 0, 1024, 1));
   }
-  bench.run("64 sequences of 1024 keys in runs of 37", batch(64, 0, 1024, 1, 37));
   for (const uint32_t trunk : {4096u, 32768u}) {
     for (const uint32_t branches : {1u, 8u, 64u}) {
       bench.run(std::to_string(branches) + " branches of 200 over " + std::to_string(trunk),
@@ -186,7 +178,6 @@ int main() {
   }
   bench.run("prefill of 512 behind 32768", batch(1, 32768, 512, 512));
   bench.run("prefill of 8 x 1024", batch(8, 0, 1024, 1024));
-  bench.run("prefill of 8 x 1024 in runs of 37", batch(8, 0, 1024, 1024, 37));
   bench.run_gradient(8192, 0, 0);
   bench.run_gradient(512, 8, 1000);
 }

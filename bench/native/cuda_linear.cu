@@ -1,12 +1,9 @@
 // The CUDA backend's linear layers on the shapes of Qwen3-4B, beside the bandwidth of reading and a peak.
-//   cuda_linear_bench [TFLOP/s of the peak: 790] [tiles: the time of every tile too] [zeros: operands of zeros, whose
-//   products take so little power that it sets no pace]
+//   cuda_linear_bench [TFLOP/s of the peak: 790] [tiles: the time of every tile too]
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <functional>
-#include <string>
 #include <vector>
 
 #include "compute/cuda/cuda_check.h"
@@ -58,7 +55,7 @@ __global__ void read_all(const uint4* from, size_t count, uint32_t* never) {
 
 class Bench {
  public:
-  Bench(double peak, bool zeros) : peak_(peak), zeros_(zeros) {
+  explicit Bench(double peak) : peak_(peak) {
     NPR_CUDA(cudaEventCreate(&begin_));
     NPR_CUDA(cudaEventCreate(&end_));
     // Reading is what small products do; the driver's copies, 2.7 TB/s of both directions, are slower than products.
@@ -78,46 +75,35 @@ class Bench {
     return array;
   }
   void randomize(void* data, size_t bytes, bool floats) {
-    if (zeros_) {
-      NPR_CUDA(cudaMemsetAsync(data, 0, bytes, stream_));
-      NPR_CUDA(cudaStreamSynchronize(stream_));
-      return;
-    }
     fill<<<1024, 256, 0, stream_>>>(static_cast<uint32_t*>(data), bytes / 4, floats);
     NPR_LAUNCHED(fill);
     NPR_CUDA(cudaStreamSynchronize(stream_));
   }
 
-  // Seconds of one of the launches that a work(i) queues, of each work, from graphs of `launches` of them: the best of
-  // five. The works take turns, for what one gets depends on how hot the ones before it made the device.
-  using Work = std::function<void(int)>;
-  std::vector<double> times(int launches, const std::vector<Work>& works) {
-    std::vector<cudaGraphExec_t> executables;
-    for (const Work& work : works) {
-      work(0);  // what is allocated at the first call can't be captured
-      cudaGraph_t graph;
-      NPR_CUDA(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal));
-      for (int i = 0; i < launches; ++i) work(i);
-      NPR_CUDA(cudaStreamEndCapture(stream_, &graph));
-      NPR_CUDA(cudaGraphInstantiate(&executables.emplace_back(), graph, 0));
-      NPR_CUDA(cudaGraphDestroy(graph));
-    }
-    std::vector<double> best(works.size(), 1e30);
+  // Seconds of one of the launches that work(i) queues, from graphs of `launches` of them: the best of five.
+  template <class F>
+  double time(int launches, const F& work) {
+    work(0);  // what is allocated at the first call can't be captured
+    cudaGraph_t graph;
+    cudaGraphExec_t executable;
+    NPR_CUDA(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal));
+    for (int i = 0; i < launches; ++i) work(i);
+    NPR_CUDA(cudaStreamEndCapture(stream_, &graph));
+    NPR_CUDA(cudaGraphInstantiate(&executable, graph, 0));
+    double best = 1e30;
     for (int round = 0; round < 6; ++round) {
-      for (size_t i = 0; i < works.size(); ++i) {
-        NPR_CUDA(cudaEventRecord(begin_, stream_));
-        NPR_CUDA(cudaGraphLaunch(executables[i], stream_));
-        NPR_CUDA(cudaEventRecord(end_, stream_));
-        NPR_CUDA(cudaEventSynchronize(end_));
-        float ms;
-        NPR_CUDA(cudaEventElapsedTime(&ms, begin_, end_));
-        if (round) best[i] = std::min(best[i], ms * 1e-3 / launches);
-      }
+      NPR_CUDA(cudaEventRecord(begin_, stream_));
+      NPR_CUDA(cudaGraphLaunch(executable, stream_));
+      NPR_CUDA(cudaEventRecord(end_, stream_));
+      NPR_CUDA(cudaEventSynchronize(end_));
+      float ms;
+      NPR_CUDA(cudaEventElapsedTime(&ms, begin_, end_));
+      if (round) best = std::min(best, ms * 1e-3 / launches);
     }
-    for (const cudaGraphExec_t executable : executables) NPR_CUDA(cudaGraphExecDestroy(executable));
+    NPR_CUDA(cudaGraphExecDestroy(executable));
+    NPR_CUDA(cudaGraphDestroy(graph));
     return best;
   }
-  double time(int launches, const Work& work) { return times(launches, {work})[0]; }
   // `bytes` that must be read or written, once each; `flops`.
   void print(const char* what, uint32_t rows, double seconds, double bytes, double flops) const {
     std::printf("%-24s rows %5u  %9.2f us  %5.2f TB/s (%3.0f%%)  %6.1f TFLOP/s (%3.0f%%)\n", what, rows, seconds * 1e6,
@@ -130,7 +116,6 @@ class Bench {
   CudaStream stream_;
   cudaEvent_t begin_, end_;
   double reading_ = 0, peak_;
-  bool zeros_;
 };
 
 void measure(Bench& bench, const Layer& layer, bool tiles) {
@@ -148,26 +133,27 @@ void measure(Bench& bench, const Layer& layer, bool tiles) {
     const double bytes = 2.0 * n * k + 2.0 * rows * k + (add ? 8.0 : 4.0) * rows * n;
     const int launches = static_cast<int>(std::clamp(3e12 / std::max(flops, bytes * 200), 2.0, 400.0));
     const auto weight = [&](int i) -> const CudaMatrix& { return weights[static_cast<size_t>(i) % weights.size()]; };
-    std::vector<Bench::Work> works{[&](int i) { linear.run(x.as<bf16>(), rows, weight(i), out.as<float>(), add); }};
-    std::vector<std::string> names{name};
-    if (tiles && GemmSm90::available()) {
-      const GemmSm90 gemm(bench.stream());
-      const GemmTile chosen = gemm.choose(rows, n, k);
-      for (int t = 0; t < gemm_tiles; ++t) {
-        const auto tile = static_cast<GemmTile>(t);
-        // Not those that will take some times as long as others.
-        const bool small = tile < GemmTile::persistent128;
-        const uint32_t tokens = small ? 8u << t : 128;
-        if (!GemmSm90::fits(tile, n, k) || rows * 4 < tokens || (small && rows > 4 * tokens)) continue;
-        names.push_back(std::string("  ") + npr::compute::name(tile) + (tile == chosen ? " (chosen)" : ""));
-        works.push_back([&, gemm, tile](int i) {
-          const CudaMatrix& w = weight(i);
-          gemm.product(tile, {x.as<bf16>(), rows, k, k}, {w.data(), n, k, w.stride()}, out.as<float>(), add);
-        });
-      }
+    bench.print(name, rows,
+                bench.time(launches, [&](int i) { linear.run(x.as<bf16>(), rows, weight(i), out.as<float>(), add); }),
+                bytes, flops);
+    if (!tiles || !GemmSm90::available()) continue;
+    const GemmSm90 gemm(bench.stream());
+    const GemmTile chosen = gemm.choose(rows, n, k);
+    for (int t = 0; t < gemm_tiles; ++t) {
+      const auto tile = static_cast<GemmTile>(t);
+      if (!GemmSm90::fits(tile, n, k) || (rows > 256 && tile < GemmTile::split64)) continue;
+      char what[64];
+      std::snprintf(what, sizeof what, "  %s%s", npr::compute::name(tile), tile == chosen ? " (chosen)" : "");
+      bench.print(
+          what, rows,
+          bench.time(
+              launches,
+              [&](int i) {
+                const CudaMatrix& w = weight(i);
+                gemm.product(tile, {x.as<bf16>(), rows, k, k}, {w.data(), n, k, w.stride()}, out.as<float>(), add);
+              }),
+          bytes, flops);
     }
-    const std::vector<double> times = bench.times(launches, works);
-    for (size_t i = 0; i < works.size(); ++i) bench.print(names[i].c_str(), rows, times[i], bytes, flops);
   }
 }
 
@@ -195,22 +181,20 @@ void measure_gradients(Bench& bench, const Layer& layer) {
 
 int main(int argc, char** argv) {
   double peak = 790e12;
-  bool tiles = false, zeros = false;
+  bool tiles = false;
   for (int i = 1; i < argc; ++i) {
     if (std::strcmp(argv[i], "tiles") == 0) {
       tiles = true;
-    } else if (std::strcmp(argv[i], "zeros") == 0) {
-      zeros = true;
     } else {
       peak = std::atof(argv[i]) * 1e12;
     }
   }
   try {
-    Bench bench(peak, zeros);
+    Bench bench(peak);
+    for (const Layer& layer : layers) measure(bench, layer, tiles);
     for (const Layer& layer : layers) {
       if (layer.n < 100000) measure_gradients(bench, layer);
     }
-    for (const Layer& layer : layers) measure(bench, layer, tiles);
   } catch (const std::exception& e) {
     std::fprintf(stderr, "%s\n", e.what());
     return 1;

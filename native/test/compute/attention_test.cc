@@ -96,27 +96,6 @@ TEST(placement_chunks_and_threads_change_no_bit) {
   }
 }
 
-TEST(a_prompt_at_once_equals_its_pieces) {
-  constexpr uint32_t length = 700, slots = 800;
-  const auto ids = count_up(9, length);
-  for (const Heads& heads : {usual, Heads{5, 1, 128}}) {
-    Random random(heads.head_dim);
-    const auto order = head(scattered(random, slots, 200), length);
-    for (auto& backend : backends(2)) {
-      std::vector<std::vector<bf16>> expected;
-      AttentionWorld pieces(*backend, heads, length);
-      for (uint32_t done = 0, rows; done < length; done += rows) {
-        rows = std::min(length - done, 90u);
-        const auto got = pieces.step({{count_up(0, done + rows), count_up(9 + done, rows)}});
-        expected.insert(expected.end(), got.begin(), got.end());
-      }
-      AttentionWorld whole(*backend, heads, slots);
-      poison_all(whole, slots);
-      CHECK(whole.step({{order, ids}}) == expected);
-    }
-  }
-}
-
 // Branches over one trunk, some forking off another branch, decoded and prefilled in one batch beside a stranger.
 TEST(branches_together_equal_each_alone) {
   constexpr uint32_t slots = 4096;

@@ -223,7 +223,7 @@ TEST(rows_change_no_bit_of_their_gradients) {
     const auto g = device.random<float>(most, n, 2);
     const DeviceArray all(size_t{most} * k * sizeof(float), "a test"), some(all.bytes(), "a test");
     linear.input(g.as<float>(), most, w, all.as<float>());
-    for (const uint32_t rows : {1u, 64u, 257u, 1000u, 4096u}) {  // of every tile there is
+    for (const uint32_t rows : {1u, 64u, 257u, 1000u, 4096u}) {  // each a tile of its own
       const size_t first = most - rows;
       linear.input(g.as<float>() + first * n, rows, w, some.as<float>());
       note(faults, case_name(instruction, rows, n, k),

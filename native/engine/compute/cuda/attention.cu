@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <vector>
 
 #include "compute/cuda/attention.h"
 #include "compute/cuda/attention_kernel.cuh"
@@ -12,7 +11,6 @@
 #include "compute/cuda/cuda_memory.h"
 #include "compute/cuda/gemm_ptx.cuh"
 #include "compute/cuda/staging.h"
-#include "compute/cuda/tensor_map.h"
 #include "error.h"
 
 namespace npr::compute {
@@ -23,22 +21,19 @@ constexpr uint32_t expand_slots = 1024;                   // of a block
 constexpr uint32_t merge_threads = 128;
 
 // An item is a block's, with each KV head. Blocks take items there and back again, long ones first.
-template <class S>
-__global__ void __launch_bounds__(S::threads, S::blocks)
-    attend(const __grid_constant__ AttentionArguments a, const __grid_constant__ AttentionKeyMaps maps) {
+template <int D>
+__global__ void __launch_bounds__(AttentionShape<D>::threads, D == 256 ? 1 : 2)
+    attend(const __grid_constant__ AttentionArguments a) {
   extern __shared__ __align__(1024) uint8_t memory[];
   ptx::launch_dependents();
+  const AttentionHeader header = *a.plan;
+  const uint32_t tasks = header.items * a.kv_heads;
   bool waited = false;
-  AttentionChunks<S> chunks{a, maps, shared_address(memory)};
-  chunks.begin();
-  chunks.item = a.plan->item(blockIdx.x / a.kv_heads);  // if there are so many: both ways to it at once
-  const uint32_t tasks = a.plan->items * a.kv_heads;
   for (uint32_t round = 0; round * gridDim.x < tasks; ++round) {
     const uint32_t task = round * gridDim.x + (round % 2 ? gridDim.x - 1 - blockIdx.x : blockIdx.x);
     if (task >= tasks) continue;
-    if (round > 0) chunks.item = a.plan->item(task / a.kv_heads);
-    chunks.head = task % a.kv_heads;
-    AttentionItemRun<S>{.a = a, .chunks = chunks, .memory = memory}.run(waited);
+    const AttentionItem item = a.plan->item(task / a.kv_heads);
+    AttentionItemRun<AttentionShape<D>>{a, item, task % a.kv_heads, memory}.run(waited);
   }
   if (!waited) ptx::wait_for_dependencies();
 }
@@ -76,37 +71,20 @@ __global__ void expand(const AttentionHeader* plan, Slot* slots) {
   }
 }
 
-struct Attend {
-  void (*kernel)(AttentionArguments, AttentionKeyMaps);
-  uint32_t threads, memory, vectors;
-};
-
-template <class S>
-Attend attend_of() {
-  return {attend<S>, S::threads, S::bytes, S::vectors};
-}
-
 struct Kernels {
-  Attend narrow, wide;
+  void (*attend)(AttentionArguments);
   void (*merge)(AttentionArguments);
-  uint32_t D;
+  uint32_t D, threads, memory;
 };
 
 template <int D>
 Kernels kernels() {
-  return {attend_of<AttentionShape<D, 1>>(), attend_of<AttentionShape<D, D == 256 ? 1 : 2>>(), merge_all<D>, D};
+  return {attend<D>, merge_all<D>, D, AttentionShape<D>::threads, AttentionShape<D>::bytes};
 }
 
 Kernels kernels_for(uint32_t head_dim) {
   if (head_dim <= 64) return kernels<64>();
   return head_dim <= 128 ? kernels<128>() : kernels<256>();
-}
-
-// Prompts, rather than branches one token each: long enough for wide blocks to have no lack of work.
-bool prompts(std::span<const Sequence> sequences) {
-  size_t rows = 0;
-  for (const Sequence& s : sequences) rows += s.rows;
-  return rows > 256 && rows >= 32 * sequences.size();
 }
 
 }  // namespace
@@ -116,14 +94,11 @@ struct CudaAttention::State {
   const CudaKvPool& pool;
   const uint32_t q_heads;
   const Kernels kernels;
-  uint32_t narrow_blocks = 0, wide_blocks = 0;  // that run at once; 0: the device lacks memory for one
-  const Attend* attend = &kernels.narrow;       // of the batch
-  uint32_t blocks = 0;
+  uint32_t blocks = 0;  // that run at once
   CudaAttentionPlan plan;
   Staging staging;
   DeviceArray device_plan, slots, partial_outs, partial_sums;
-  std::vector<AttentionKeyMaps> maps;  // [layers]
-  uint64_t generation = 0;             // counts moves of these arrays
+  uint64_t generation = 0;  // counts moves of these arrays
 
   State(cudaStream_t stream, const CudaKvPool& pool, uint32_t q_heads)
       : stream(stream), pool(pool), q_heads(q_heads), kernels(kernels_for(pool.shape().head_dim)), staging(stream) {}
@@ -143,33 +118,19 @@ CudaAttention::CudaAttention(cudaStream_t stream, const CudaKvPool& pool, uint32
   ensure(shape.head_dim % 16 == 0 && shape.head_dim <= 256 && q_heads % shape.kv_heads == 0,
          "heads have a multiple of 16 dimensions, 256 at most, and KV heads divide query heads");
   State& s = *(state_ = std::make_unique<State>(stream, pool, q_heads));
-  static_assert(most_group <= AttentionShape<256, 1>::vectors);
+  static_assert(most_group <= attention_vectors);
   ensure(s.group() <= most_group, "query heads of a KV head fit one block");
-  int device = 0, processors = 0, most_memory = 0;
+  const Kernels& kernels = s.kernels;
+  NPR_CUDA(cudaFuncSetAttribute(kernels.attend, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                static_cast<int>(kernels.memory)));
+  NPR_CUDA(cudaFuncSetAttribute(kernels.attend, cudaFuncAttributePreferredSharedMemoryCarveout,
+                                cudaSharedmemCarveoutMaxShared));
+  int device = 0, processors = 0, resident = 0;
   NPR_CUDA(cudaGetDevice(&device));
-  NPR_CUDA(cudaDeviceGetAttribute(&most_memory, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
   NPR_CUDA(cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device));
-  const auto allow = [&](const Attend& x) {
-    if (x.memory > static_cast<uint32_t>(most_memory)) return 0u;
-    NPR_CUDA(cudaFuncSetAttribute(x.kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(x.memory)));
-    NPR_CUDA(
-        cudaFuncSetAttribute(x.kernel, cudaFuncAttributePreferredSharedMemoryCarveout, cudaSharedmemCarveoutMaxShared));
-    int resident = 0;
-    NPR_CUDA(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&resident, x.kernel, x.threads, x.memory));
-    return static_cast<uint32_t>(processors * resident);
-  };
-  s.narrow_blocks = allow(s.kernels.narrow);
-  s.wide_blocks = allow(s.kernels.wide);
-  ensure(s.narrow_blocks > 0, "a multiprocessor holds a block of attention");
-  int major = 0;
-  NPR_CUDA(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
-  s.maps.resize(shape.layers);
-  for (uint32_t layer = 0; layer < shape.layers && major >= 9; ++layer) {
-    const auto map = [&](const bf16* x) {
-      return tensor_map(x, shape.head_dim, uint64_t{shape.kv_heads} * pool.slots(), shape.head_dim, 64);
-    };
-    s.maps[layer] = {map(pool.keys(layer)), map(pool.values(layer))};
-  }
+  NPR_CUDA(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&resident, kernels.attend, kernels.threads, kernels.memory));
+  ensure(resident > 0, "a multiprocessor holds a block of attention");
+  s.blocks = static_cast<uint32_t>(processors * resident);
 }
 
 CudaAttention::~CudaAttention() = default;
@@ -177,10 +138,7 @@ CudaAttention::~CudaAttention() = default;
 void CudaAttention::begin(std::span<const Sequence> sequences) {
   State& s = *state_;
   const size_t vector_bytes = s.kernels.D * sizeof(float), row_bytes = s.q_heads * (vector_bytes + sizeof(UnitSum));
-  const bool wide = s.wide_blocks > 0 && prompts(sequences);
-  s.attend = wide ? &s.kernels.wide : &s.kernels.narrow;
-  s.blocks = wide ? s.wide_blocks : s.narrow_blocks;
-  s.plan.make(sequences, {.item_rows = s.attend->vectors / s.group(),
+  s.plan.make(sequences, {.item_rows = attention_vectors / s.group(),
                           .kv_heads = s.pool.shape().kv_heads,
                           .blocks = s.blocks,
                           .partials = static_cast<uint32_t>(most_partial_bytes / row_bytes)});
@@ -198,10 +156,7 @@ void CudaAttention::begin(std::span<const Sequence> sequences) {
                                .merges_at = place(plan.merges()),
                                .paths_at = place(plan.paths()),
                                .runs_at = place(plan.runs())};
-  // Blocks look at an item before they know whether it is theirs.
-  s.reserve(s.device_plan,
-            std::max(bytes, sizeof header + std::max(s.narrow_blocks, s.wide_blocks) * sizeof(AttentionItem)),
-            "attention");
+  s.reserve(s.device_plan, bytes, "attention");
   if (plan.any_scattered()) s.reserve(s.slots, plan.slots() * sizeof(Slot), "attention");
   s.reserve(s.partial_outs, plan.partials() * size_t{s.q_heads} * vector_bytes, "attention");
   s.reserve(s.partial_sums, plan.partials() * size_t{s.q_heads} * sizeof(UnitSum), "attention");
@@ -226,9 +181,7 @@ void CudaAttention::begin(std::span<const Sequence> sequences) {
   NPR_LAUNCHED(expand);
 }
 
-uint64_t CudaAttention::signature() const {
-  return 4 * state_->generation + 2 * (state_->attend == &state_->kernels.wide) + !state_->plan.merges().empty();
-}
+uint64_t CudaAttention::signature() const { return 2 * state_->generation + !state_->plan.merges().empty(); }
 
 void CudaAttention::run(uint32_t layer, const bf16* q, bf16* out, float* log_sums) {
   const State& s = *state_;
@@ -248,8 +201,7 @@ void CudaAttention::run(uint32_t layer, const bf16* q, bf16* out, float* log_sum
       .group = s.group(),
       .head_dim = shape.head_dim,
       .scale = static_cast<float>(1.4426950408889634 / std::sqrt(static_cast<double>(shape.head_dim)))};
-  launch_overlapping(s.attend->kernel, s.blocks, s.attend->threads, s.attend->memory, s.stream, arguments,
-                     s.maps[layer]);
+  launch_overlapping(s.kernels.attend, s.blocks, s.kernels.threads, s.kernels.memory, s.stream, arguments);
   if (s.plan.merges().empty()) return;
   launch_overlapping(s.kernels.merge, s.blocks, merge_threads, 0, s.stream, arguments);
 }

@@ -1,7 +1,5 @@
 // What the kernels of attention are given, and the shape of their blocks.
 #pragma once
-#include <cuda.h>
-
 #include <cstdint>
 
 #include "compute/cuda/attention_plan.h"
@@ -34,25 +32,19 @@ struct AttentionArguments {
   float scale;  // log2(e) / sqrt(head_dim)
 };
 
-// Keys and values [kv heads * slots, head_dim] of a layer, in boxes of 64 rows and 64 columns. Not read before sm_90.
-struct AttentionKeyMaps {
-  CUtensorMap keys, values;
-};
+constexpr uint32_t attention_vectors = 64;
 
-// A block has `Tiles` tiles of 64 query vectors, a row's `group` heads after the other's, which share the way of keys
-// and values; a warpgroup takes a tile and of its output `columns` (so that with D = 256 two compute the same scores,
-// cheaper than to exchange them). Of `stages` chunks of keys and values `ahead` are on their way or there when one is
-// taken: one less than stages, or two, for the warpgroups of tiles to drift apart.
-template <int D_, int Tiles_>
+// A block's warpgroups take the same 64 query vectors, a row of an item's `group` heads after the other, and of the
+// output a share of the D columns each (for which each computes all scores anew, cheaper than to exchange them).
+// `stages` chunks of keys and values are on their way or at work.
+template <int D_>
 struct AttentionShape {
-  static constexpr int D = D_, Tiles = Tiles_, warpgroups = D == 256 ? 2 : Tiles, columns = D == 256 ? 128 : D;
-  static constexpr int stages = D == 64 ? 4 + Tiles : D == 128 ? 1 + 2 * Tiles : 2, ahead = stages - Tiles;
-  static constexpr uint32_t threads = 128 * warpgroups, warps = threads / 32, vectors = 64 * Tiles, pieces = D / 8;
-  static constexpr int blocks = warpgroups == 1 ? 2 : 1;  // of a multiprocessor
-  // Shared memory: tiles of queries, stages of keys and values, two barriers a stage.
-  static constexpr uint32_t tile_bytes = 64 * D * 2, ring_at = Tiles * tile_bytes,
-                            barriers_at = ring_at + stages * 2 * tile_bytes, bytes = barriers_at + 16 * stages;
-  static_assert(chunk_keys == 64 && bytes <= (228 * 1024 / blocks - 1024) && (D < 256 || Tiles == 1));
+  static constexpr int D = D_, warpgroups = D == 256 ? 2 : 1, columns = D / warpgroups;
+  static constexpr int stages = D == 64 ? 4 : D == 128 ? 3 : 2;
+  static constexpr uint32_t threads = 128 * warpgroups, warps = threads / 32, pieces = D / 8;
+  // Shared memory: queries, stages of keys and values. As much as two blocks of a multiprocessor can have (D <= 128).
+  static constexpr uint32_t tile_bytes = 64 * D * 2, bytes = tile_bytes * (1 + 2 * stages);
+  static_assert(chunk_keys == 64);
 };
 
 }  // namespace npr::compute

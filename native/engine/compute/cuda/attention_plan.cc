@@ -19,7 +19,7 @@ void CudaAttentionPlan::make(std::span<const Sequence> sequences, const Attentio
   lay_out(sequences);
   settle(sequences);
   const uint64_t whole = cut(limits, UINT64_MAX);
-  uint64_t most = whole * limits.kv_heads / limits.blocks;
+  uint64_t most = 2 * whole * limits.kv_heads / limits.blocks;
   while (true) {
     cut(limits, most);
     if (partials_ <= limits.partials || merges_.empty() || most > whole) break;

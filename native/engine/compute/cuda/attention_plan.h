@@ -53,7 +53,7 @@ struct AttentionLimits {
 };
 
 // Rows whose keys lie in the same slots are one item, as many units of it as leave no block alone at work for long: an
-// item is cut into units where it would take more than a block's share of the whole. Thread safety: one thread at a
+// item is cut into units where it would take more than twice its share of the whole. Thread safety: one thread at a
 // time.
 class CudaAttentionPlan {
  public:

@@ -1,8 +1,7 @@
 // Launches that may start before what precedes them on the stream has ended. For .cu files.
 //
-// A kernel launched so, where it is compiled for sm_90 or later, must call ptx::wait_for_dependencies() before it touches
-// what an earlier launch writes, writes what an earlier one reads, or ends: the launch after it then waits for all
-// before it, too.
+// A kernel launched so must call ptx::wait_for_dependencies() before it touches what an earlier launch writes, writes
+// what an earlier one reads, or ends: the launch after it then waits for all before it, too.
 #pragma once
 #include <cuda_runtime.h>
 
@@ -10,26 +9,18 @@
 
 namespace npr::compute {
 
-// Without effect behind a kernel that does not call ptx::launch_dependents().
-inline cudaLaunchAttribute overlapping(bool allowed) {
+// Without effect before sm_90, and behind a kernel that does not call ptx::launch_dependents().
+inline cudaLaunchAttribute overlapping(bool allowed = true) {
   cudaLaunchAttribute attribute{};
   attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   attribute.val.programmaticStreamSerializationAllowed = allowed;
   return attribute;
 }
 
-// Before sm_90 kernels do not wait, whatever device they are then compiled for.
-inline bool can_wait(const void* kernel) {
-  cudaFuncAttributes attributes;
-  NPR_CUDA(cudaFuncGetAttributes(&attributes, kernel));
-  return attributes.ptxVersion >= 90;
-}
-
 template <class... Parameters, class... Arguments>
 void launch_overlapping(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream,
                         const Arguments&... arguments) {
-  static const bool allowed = can_wait(reinterpret_cast<const void*>(kernel));  // one answer for all of a file's
-  cudaLaunchAttribute attribute = overlapping(allowed);
+  cudaLaunchAttribute attribute = overlapping();
   const cudaLaunchConfig_t config{.gridDim = grid,
                                   .blockDim = block,
                                   .dynamicSmemBytes = shared_bytes,

@@ -37,36 +37,30 @@ struct RowMajorOut {
   static constexpr int batch = 16;
   __device__ static uint32_t down(int i) { return static_cast<uint32_t>(i / 4 * 8 + i % 2); }
   __device__ static uint32_t right(int i) { return static_cast<uint32_t>(i / 2 % 2 * 8); }
-  // Where a batch of a thread begins, and what of it and after it the matrix has.
-  struct Corner {
-    float* at;
-    uint32_t tokens, rows;
-    __device__ bool has(int i) const { return down(i) < tokens && right(i) < rows; }
-  };
-  __device__ Corner corner(uint32_t token, uint32_t row) const {
-    return {data + (size_t{token} * n + row), token < tokens ? tokens - token : 0, row < n ? n - row : 0};
+  __device__ bool inside(uint32_t token, uint32_t row, int i) const {
+    return token + down(i) < tokens && row + right(i) < n;
   }
-  __device__ Corner next(const Corner& c) const {
-    constexpr uint32_t step = batch / 4 * 8;
-    return {c.at + size_t{step} * n, c.tokens > step ? c.tokens - step : 0, c.rows};
+  __device__ float* at(uint32_t token, uint32_t row, int i) const {
+    return data + (size_t{token} * n + row) + (down(i) * n + right(i));
   }
 
-  // What there is to add to.
-  __device__ void load_old(const Corner& corner, float (&old)[batch]) const {
+  // What there is to add to, from element `first` of the fragment on.
+  __device__ void load_old(uint32_t token, uint32_t row, int first, float (&old)[batch]) const {
 #pragma unroll
-    for (int i = 0; i < batch; ++i) old[i] = corner.has(i) ? corner.at[down(i) * n + right(i)] : 0.0f;
+    for (int i = 0; i < batch; ++i) old[i] = inside(token, row, first + i) ? *at(token, row, first + i) : 0.0f;
   }
   template <int Count>
   __device__ void fragment(uint32_t token, uint32_t row, const float (&sum)[Count]) const {
     static_assert(Count % batch == 0);
-    Corner to = corner(token, row);
 #pragma unroll
-    for (int first = 0; first < Count; first += batch, to = next(to)) {
+    for (int first = 0; first < Count; first += batch) {
       float old[batch];
-      if (add) load_old(to, old);
+      if (add) load_old(token, row, first, old);
 #pragma unroll
       for (int i = 0; i < batch; ++i) {
-        if (to.has(i)) to.at[down(i) * n + right(i)] = add ? __fadd_rn(old[i], sum[first + i]) : sum[first + i];
+        if (inside(token, row, first + i)) {
+          *at(token, row, first + i) = add ? __fadd_rn(old[i], sum[first + i]) : sum[first + i];
+        }
       }
     }
   }

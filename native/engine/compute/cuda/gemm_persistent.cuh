@@ -1,8 +1,7 @@
 // D [tokens, n] fp32 (+)= B [tokens, k] . A [n, k]^T where there are many tiles: a block a multiprocessor, each pair of
 // blocks a cluster that takes 256 rows of A by `Tokens` rows of B, whose halves they fetch for each other.
 //
-// Operands may be K-major or MN-major (gemm_wgmma.cuh): transposed products need no transposed copy. A launch may start
-// before what precedes it has ended, as gemm_split.cuh's: A is fetched at once.
+// Operands may be K-major or MN-major (gemm_wgmma.cuh): transposed products need no transposed copy.
 #pragma once
 #include "compute/cuda/gemm_ring.cuh"
 #include "compute/cuda/gemm_store.cuh"
@@ -45,8 +44,7 @@ __global__ __launch_bounds__(persistent_threads<Shape>, 1) void gemm_persistent(
                                                                                 const __grid_constant__ CUtensorMap d,
                                                                                 PersistentProblem problem, Output out) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
-  constexpr uint32_t buffers = Shape::OutBytes / store_bytes<1>;
-  static_assert(Shape::Groups == 2 && buffers > 0 && Shape::OutBytes == store_bytes<buffers>);
+  static_assert(Shape::Groups == 2 && Shape::OutBytes == store_bytes);
   constexpr uint32_t pair = 2, half = Shape::Tokens / pair;
   extern __shared__ uint8_t shared[];
   const Ring<Shape> ring(shared);
@@ -55,7 +53,6 @@ __global__ __launch_bounds__(persistent_threads<Shape>, 1) void gemm_persistent(
 
   if (threadIdx.x == 0) ring.init(pair);
   ptx::cluster_sync();
-  ptx::launch_dependents();
 
   if (warp >= Shape::Groups * 4) {
     ptx::registers_give<40>();
@@ -63,16 +60,6 @@ __global__ __launch_bounds__(persistent_threads<Shape>, 1) void gemm_persistent(
       ptx::prefetch_map(a);
       ptx::prefetch_map(b);
       if (out.in_fours) ptx::prefetch_map(d);
-      const auto load_a = [&](uint32_t s, uint32_t row0, uint32_t k) {
-        ptx::barrier_expect(ring.full(s), Shape::stage_bytes);
-        load_rows<MnA, 128>(ring.a(s), a, ring.full(s), row0, k, ptx::Cache::normal);
-      };
-      // What fits of the first tile's A comes before the wait.
-      uint32_t ahead = problem.k_blocks < Shape::Stages ? problem.k_blocks : Shape::Stages;
-      for (uint32_t s = 0; s < ahead; ++s) {
-        load_a(s, TileAt(problem, blockIdx.x / pair).row_tile * pair_rows + rank * 128, s * k_block);
-      }
-      ptx::wait_for_dependencies();
       Cursor<Shape> cursor;
       for (uint32_t tile = blockIdx.x / pair; tile < tiles; tile += stride) {
         const TileAt at(problem, tile);
@@ -81,11 +68,8 @@ __global__ __launch_bounds__(persistent_threads<Shape>, 1) void gemm_persistent(
         for (uint32_t block = 0; block < problem.k_blocks; ++block, cursor.next()) {
           const uint32_t s = cursor.stage, k = block * k_block;
           ptx::barrier_wait(ring.empty(s), cursor.parity ^ 1);
-          if (ahead > 0) {
-            --ahead;
-          } else {
-            load_a(s, row0, k);
-          }
+          ptx::barrier_expect(ring.full(s), Shape::stage_bytes);
+          load_rows<MnA, 128>(ring.a(s), a, ring.full(s), row0, k, ptx::Cache::normal);
           load_rows<MnB, half>(ring.b(s) + rank * half * 128, b, ring.full(s), token0, k, ptx::Cache::normal, 3);
           // What the tile will be added to is in L2 when it is asked for: a strip of 32 tokens at each of the last
           // blocks.
@@ -103,7 +87,6 @@ __global__ __launch_bounds__(persistent_threads<Shape>, 1) void gemm_persistent(
     __syncwarp();
   } else {
     ptx::registers_get<232>();
-    ptx::wait_for_dependencies();  // before `out` is touched
     Cursor<Shape> cursor;
     for (uint32_t tile = blockIdx.x / pair; tile < tiles; tile += stride) {
       const TileAt at(problem, tile);
@@ -123,7 +106,7 @@ __global__ __launch_bounds__(persistent_threads<Shape>, 1) void gemm_persistent(
         }
       }
       if (out.in_fours) {
-        store_fragment<buffers>(d, out, ring.out(), token0, row0, total);
+        store_fragment(d, out, ring.out(), token0, row0, total);
       } else {  // lines that no box can have
         out.fragment(token0 + lane % 4 * 2, row0 + warp * 16 + lane / 4, total);
       }

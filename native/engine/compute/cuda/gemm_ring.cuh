@@ -81,9 +81,6 @@ __device__ inline void accumulate(float (&sum)[Shape::Tokens / 2], const Ring<Sh
       if (lane < Blocks) ptx::barrier_arrive_at(ring.empty(stage), lane);
     }
   };
-  // The first instruction reads no sums; for the compiler they would else be alive from one call to the next.
-#pragma unroll
-  for (float& x : sum) x = 0;
   uint32_t previous = 0;
   for (uint32_t block = 0; block < count; ++block) {
     ptx::barrier_wait(ring.full(cursor.stage), cursor.parity);

@@ -21,8 +21,13 @@ struct Pace {
   uint32_t together;
   double full, alone, end, part;
 };
-constexpr double memory_tb = 4.2;  // TB/s that weights are read with
-constexpr Pace persistent_pace(double full, double end) { return {1, full, full, end, 0.2}; }
+constexpr double memory_tb = 4.0;  // TB/s that weights are read with
+// Shared memory, 128 bytes a clock, hands a persistent block's 128 rows and its tokens to the matrix instruction while
+// the next come in: 256 + 3 * tokens clocks, of which 256 tokens use all for products.
+constexpr Pace persistent_pace(uint32_t tokens) {
+  const double depth = (256 + 3.0 * tokens) / 1550;
+  return {1, depth, depth, 2.0 + 0.01 * tokens, 0.3};
+}
 
 struct Kernel {
   const void* function;
@@ -41,15 +46,15 @@ Kernel split(Pace pace) {
           pace};
 }
 
-template <int Tokens, int Stages, bool MnA, bool MnB, uint32_t Buffers = 2>
-Kernel persistent(double full, double end) {
-  using Shape = GemmShape<2, Tokens, Stages, store_bytes<Buffers>>;
+template <int Tokens, int Stages, bool MnA, bool MnB>
+Kernel persistent() {
+  using Shape = GemmShape<2, Tokens, Stages, store_bytes>;
   return {reinterpret_cast<const void*>(gemm_persistent<Shape, MnA, MnB, RowMajorOut>),
           2,
           Tokens,
           persistent_threads<Shape>,
           Shape::shared_bytes,
-          persistent_pace(full, end)};
+          persistent_pace(Tokens)};
 }
 
 // In the order of GemmTile. Up to 32 tokens three blocks share a multiprocessor, with 144 KB of weights and more on
@@ -60,18 +65,12 @@ const Kernel split_kernels[] = {split<1, 8, 7, true>({}),
                                 split<2, 64, 4>({2, 0.64, 0.45, 1.5, 1.0}),
                                 split<2, 128, 3>({2, 0.91, 0.64, 2.8, 0.9}),
                                 split<2, 256, 4>({1, 0.90, 0.70, 3.0, 2.0})};
-// From GemmTile::persistent128 on. At full load it is power that sets their pace, so that narrow ones are hardly worse.
-const Kernel persistent_kernels[] = {
-    persistent<128, 6, false, false>(0.345, 3.2),    persistent<160, 5, false, false>(0.427, 4.5),
-    persistent<192, 4, false, false>(0.511, 5.4),    persistent<256, 4, false, false>(0.690, 3.8),
-    persistent<128, 5, false, false, 4>(0.345, 2.5), persistent<160, 4, false, false, 5>(0.427, 3.5),
-    persistent<192, 3, false, false, 6>(0.511, 9.0), persistent<256, 3, false, false, 5>(0.690, 9.0)};
-const Kernel input_kernels[] = {persistent<160, 5, true, false>(0.427, 4.5),
-                                persistent<192, 4, true, false>(0.511, 5.4),
-                                persistent<256, 4, true, false>(0.690, 3.8)};
-const Kernel weight_kernel = persistent<256, 4, true, true>(0.690, 4.3);
-
-constexpr uint32_t prefetched_bytes = 12 << 20;
+// From GemmTile::persistent128 on.
+const Kernel persistent_kernels[] = {persistent<128, 6, false, false>(), persistent<160, 5, false, false>(),
+                                     persistent<192, 4, false, false>(), persistent<256, 4, false, false>()};
+const Kernel input_kernels[] = {persistent<160, 5, true, false>(), persistent<192, 4, true, false>(),
+                                persistent<224, 4, true, false>(), persistent<256, 4, true, false>()};
+const Kernel weight_kernel = persistent<256, 4, true, true>();
 
 constexpr uint32_t ceil_div(uint32_t a, uint32_t b) { return (a + b - 1) / b; }
 
@@ -123,7 +122,7 @@ RowMajorOut row_major(float* data, uint32_t tokens, uint32_t n, bool add) {
 CUtensorMap map_of(const Bf16View& m, uint32_t box) { return tensor_map(m.data, m.columns, m.rows, m.stride, box); }
 
 void launch_persistent(const Kernel& kernel, CUtensorMap a, CUtensorMap b, uint32_t n, uint32_t tokens, uint32_t k,
-                       uint32_t parts, RowMajorOut out, bool early, uint32_t multiprocessors, cudaStream_t stream) {
+                       uint32_t parts, RowMajorOut out, uint32_t multiprocessors, cudaStream_t stream) {
   PersistentProblem problem{.k_blocks = ceil_div(k, k_block),
                             .parts = parts,
                             .row_tiles = ceil_div(n, pair_rows),
@@ -133,15 +132,14 @@ void launch_persistent(const Kernel& kernel, CUtensorMap a, CUtensorMap b, uint3
   CUtensorMap d{};
   if (out.in_fours) d = tensor_map(out.data, n, tokens);
   void* arguments[] = {&a, &b, &d, &problem, &out};
-  launch(kernel, pairs * 2, 2, early, stream, arguments);
+  launch(kernel, pairs * 2, 2, false, stream, arguments);
 }
 
 }  // namespace
 
 const char* name(GemmTile tile) {
-  constexpr const char* names[] = {"split8",    "split16",       "split32",       "split64",       "split128",
-                                   "split256",  "persistent128", "persistent160", "persistent192", "persistent256",
-                                   "staged128", "staged160",     "staged192",     "staged256"};
+  constexpr const char* names[] = {"split8",   "split16",       "split32",       "split64",       "split128",
+                                   "split256", "persistent128", "persistent160", "persistent192", "persistent256"};
   return names[static_cast<int>(tile)];
 }
 
@@ -177,7 +175,7 @@ bool GemmSm90::readable(const bf16* data, uint64_t stride) {
 }
 
 bool GemmSm90::fits(GemmTile tile, uint32_t n, uint32_t k) {
-  return (tile != GemmTile::persistent256 && tile != GemmTile::staged256) || parts_of(n, k) == 1;
+  return tile != GemmTile::persistent256 || parts_of(n, k) == 1;
 }
 
 // The least time by the measured pace of each tile.
@@ -212,21 +210,15 @@ void GemmSm90::product(GemmTile tile, Bf16View x, Bf16View w, float* out, bool a
   RowMajorOut to = row_major(out, rows, n, add);
   if (tile >= first_persistent) {
     const Kernel& kernel = persistent_kernels[static_cast<int>(tile) - static_cast<int>(first_persistent)];
-    launch_persistent(kernel, map_of(w, 128), map_of(x, kernel.tokens / 2), n, rows, k, parts, to, true,
-                      multiprocessors_, stream_);
+    launch_persistent(kernel, map_of(w, 128), map_of(x, kernel.tokens / 2), n, rows, k, parts, to, multiprocessors_,
+                      stream_);
     return;
   }
   const Kernel& kernel = split_kernels[static_cast<int>(tile)];
   CUtensorMap weights = map_of(w, kernel.groups * wgmma_m), tokens = map_of(x, kernel.tokens);
-  const uint32_t token_tiles = ceil_div(rows, kernel.tokens),
-                 blocks = parts * token_tiles * ceil_div(n, kernel.groups * wgmma_m);
-  // Weights that are read once are on their way to L2 by as much as memory sends between two products. Up to three
-  // blocks a multiprocessor run at a time.
-  const uint32_t prefetched =
-      token_tiles == 1 ? prefetched_bytes / (std::min(blocks, 3 * multiprocessors_) * kernel.groups * panel_bytes) : 0;
-  SplitProblem problem{.k_blocks = ceil_div(k, k_block), .token_tiles = token_tiles, .prefetched = prefetched};
+  SplitProblem problem{.k_blocks = ceil_div(k, k_block), .token_tiles = ceil_div(rows, kernel.tokens)};
   void* arguments[] = {&weights, &tokens, &problem, &to};
-  launch(kernel, blocks, parts, true, stream_, arguments);
+  launch(kernel, parts * problem.token_tiles * ceil_div(n, kernel.groups * wgmma_m), parts, true, stream_, arguments);
 }
 
 void GemmSm90::input(Bf16View g, Bf16View w, float* dx) const {
@@ -236,12 +228,12 @@ void GemmSm90::input(Bf16View g, Bf16View w, float* dx) const {
   const Kernel& kernel = *std::min_element(std::begin(input_kernels), std::end(input_kernels),
                                            [&](const Kernel& a, const Kernel& b) { return time(a) < time(b); });
   launch_persistent(kernel, map_of(w, k_block), map_of(g, kernel.tokens / 2), w.columns, g.rows, w.rows, 1,
-                    row_major(dx, g.rows, w.columns, false), false, multiprocessors_, stream_);
+                    row_major(dx, g.rows, w.columns, false), multiprocessors_, stream_);
 }
 
 void GemmSm90::weight(Bf16View g, Bf16View x, float* dw) const {
   launch_persistent(weight_kernel, map_of(x, k_block), map_of(g, k_block), x.columns, g.columns, g.rows, 1,
-                    row_major(dw, g.columns, x.columns, true), false, multiprocessors_, stream_);
+                    row_major(dw, g.columns, x.columns, true), multiprocessors_, stream_);
 }
 
 }  // namespace npr::compute

@@ -11,8 +11,7 @@
 
 namespace npr::compute {
 
-// A kernel and its tile: the number is that of its tokens. The persistent ones are for many; the
-// staged ones have one stage less, for room to put a whole tile of sums on its way out.
+// A kernel and its tile: the number is that of its tokens. The persistent ones are for many.
 enum class GemmTile {
   split8,
   split16,
@@ -23,13 +22,9 @@ enum class GemmTile {
   persistent128,
   persistent160,
   persistent192,
-  persistent256,
-  staged128,
-  staged160,
-  staged192,
-  staged256
+  persistent256
 };
-constexpr int gemm_tiles = 14;
+constexpr int gemm_tiles = 10;
 const char* name(GemmTile tile);
 
 // A row-major bf16 matrix on the device, rows `stride` elements apart.

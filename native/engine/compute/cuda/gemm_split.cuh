@@ -1,9 +1,8 @@
 // out [tokens, n] (+)= x [tokens, k] . w [n, k]^T where there are too few tiles to fill the device: as many blocks as K
 // has parts are a cluster, each sums its part, and they add up (gemm_parts.cuh).
 //
-// A launch may start before what precedes it has ended: weights are fetched at once, to L2 where the ring is full, so
-// that memory is never idle; everything else waits. Weights must therefore have been written before the launch was
-// queued.
+// A launch may start before what precedes it has ended: weights are fetched at once, everything else waits. Weights
+// must therefore have been written before the launch was queued.
 #pragma once
 #include "compute/cuda/gemm_parts.cuh"
 
@@ -12,7 +11,6 @@ namespace npr::compute {
 struct SplitProblem {
   uint32_t k_blocks;     // of 64 reduction elements
   uint32_t token_tiles;  // consecutive clusters share a tile of weights
-  uint32_t prefetched;   // blocks of weights on their way to L2 beyond the ring
 };
 
 template <class Shape>
@@ -77,12 +75,8 @@ __global__ __launch_bounds__(split_threads<Shape>,
       const auto load_x = [&](uint32_t stage, uint32_t block) {
         load_rows<false, Tokens>(ring.b(stage), x, ring.full(stage), token0, (begin + block) * k_block, often);
       };
-      const auto prefetch = [&](uint32_t block) {
-        if (block < count) ptx::prefetch_box(weights, (begin + block) * k_block, row0);
-      };
       const uint32_t ahead = count < Stages ? count : Stages;
       for (uint32_t b = 0; b < ahead; ++b) load_weights(b, b);
-      for (uint32_t b = 0; b < problem.prefetched; ++b) prefetch(Stages + b);
       ptx::wait_for_dependencies();
       for (uint32_t b = 0; b < ahead; ++b) load_x(b, b);
       Cursor<Shape> cursor;
@@ -90,7 +84,6 @@ __global__ __launch_bounds__(split_threads<Shape>,
         ptx::barrier_wait(ring.empty(cursor.stage), cursor.parity);
         load_weights(cursor.stage, b);
         load_x(cursor.stage, b);
-        if (problem.prefetched > 0) prefetch(b + problem.prefetched);
       }
     }
     __syncwarp();

@@ -83,6 +83,11 @@ __device__ inline void wgmma(float (&d)[N / 2], uint64_t a, uint64_t b, uint32_t
               NPR_TEN() NPR_TEN(1) NPR_TEN(2) NPR_TEN(3) NPR_TEN(4) NPR_TEN(5) NPR_TEN(6) NPR_TEN(7)
                   NPR_TEN(8) "%90, %91, %92, %93, %94, %95",
               "96", "97", "98", "99", "100", NPR_REGS64(0), NPR_REGS32(64));
+  } else if constexpr (N == 224) {
+    NPR_WGMMA("224",
+              NPR_TEN() NPR_TEN(1) NPR_TEN(2) NPR_TEN(3) NPR_TEN(4) NPR_TEN(5) NPR_TEN(6) NPR_TEN(7) NPR_TEN(8)
+                  NPR_TEN(9) NPR_TEN(10) "%110, %111",
+              "112", "113", "114", "115", "116", NPR_REGS64(0), NPR_REGS32(64), NPR_REGS16(96));
   } else {
     static_assert(N == 256);
     NPR_WGMMA("256",
