@@ -80,11 +80,7 @@ void Model::forward(const Batch& batch) {
   });
 }
 
-std::span<const float> Model::logits(uint32_t first, uint32_t count) {
-  return backend_->host(device_logits(first, count), size_t{count} * config_.vocab_size);
-}
-
-const float* Model::device_logits(uint32_t first, uint32_t count) {
+const float* Model::logits(uint32_t first, uint32_t count) {
   ensure(count <= max_logit_rows() && first + count <= logit_rows_.size(), "logits of rows that were asked for");
   backend_->gather(residual_, logit_rows_.subspan(first, count), config_.hidden_size, picked_);
   backend_->rms_norm(picked_, weights_.final_norm, count, config_.hidden_size, config_.rms_norm_eps, normed_);

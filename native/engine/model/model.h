@@ -51,10 +51,9 @@ class Model {
 
   // Computes every row, writing its keys and values. `batch` must stay alive until the last logits() call on it.
   void forward(const Batch& batch);
-  // Logits [count, vocab] of batch.logit_rows[first, first + count), count <= max_logit_rows(): on the host, or a
-  // device array; valid until the next call.
-  std::span<const float> logits(uint32_t first, uint32_t count);
-  const float* device_logits(uint32_t first, uint32_t count);
+  // Logits [count, vocab] of batch.logit_rows[first, first + count), count <= max_logit_rows(): a device array, valid
+  // until the next call.
+  const float* logits(uint32_t first, uint32_t count);
 
  private:
   void allocate_activations();

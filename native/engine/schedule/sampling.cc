@@ -33,7 +33,7 @@ void Engine::sample() {
   const uint32_t most = model_->max_logit_rows();
   for (uint32_t first = 0; first < rows; first += most) {
     const uint32_t count = std::min(rows - first, most);
-    LogitBlock block{model_->backend(), config().vocab_size, first, model_->device_logits(first, count)};
+    LogitBlock block{model_->backend(), config().vocab_size, first, model_->logits(first, count)};
     const auto upto = [&](auto list, size_t from) {
       while (from < list.size() && list[from].logits < first + count) ++from;
       return from;

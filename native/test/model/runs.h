@@ -93,7 +93,8 @@ inline std::vector<float> step(Model& model, std::span<const Chunk> chunks) {
   model.forward(batch);
   std::vector<float> logits;
   for (uint32_t first = 0; first < batch.rows(); first += model.max_logit_rows()) {
-    const auto block = model.logits(first, std::min(model.max_logit_rows(), batch.rows() - first));
+    const uint32_t count = std::min(model.max_logit_rows(), batch.rows() - first);
+    const auto block = model.backend().host(model.logits(first, count), size_t{count} * model.config().vocab_size);
     logits.insert(logits.end(), block.begin(), block.end());
   }
   return logits;

@@ -107,9 +107,8 @@ struct CudaAttention::State {
 
   void reserve(DeviceArray& array, size_t bytes, const char* what) {
     if (bytes <= array.bytes()) return;
-    ++generation;
-    array = DeviceArray();
-    array = DeviceArray(std::max(bytes + bytes / 2, size_t{1} << 20), what);  // seldom: each time graphs are made anew
+    ++generation;  // also where there is no memory: the old one is gone
+    array.reserve(std::max(bytes + bytes / 2, size_t{1} << 20), what);  // seldom: each time graphs are made anew
   }
 };
 

@@ -105,12 +105,6 @@ struct CudaAttentionBackward::State {
 
   State(cudaStream_t stream, const CudaKvPool& pool, uint32_t q_heads)
       : stream(stream), pool(pool), q_heads(q_heads), kernels(kernels_for(pool.shape().head_dim)), staging(stream) {}
-
-  static void reserve(DeviceArray& array, size_t bytes) {
-    if (bytes <= array.bytes()) return;
-    array = DeviceArray();
-    array = DeviceArray(bytes, "gradients of attention");
-  }
 };
 
 CudaAttentionBackward::CudaAttentionBackward(cudaStream_t stream, const CudaKvPool& pool, uint32_t q_heads)
@@ -150,10 +144,10 @@ void CudaAttentionBackward::begin(std::span<const Slot> slots, std::span<const S
   a.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(a.head_dim)));
   if (rows == 0) return;
   const size_t tiles = (rows + tile_rows - 1) / tile_rows;
-  State::reserve(s.device_plan, bytes);
-  State::reserve(s.masks, plan.masked().size() * tile_rows * sizeof(uint64_t));
-  State::reserve(s.rounded, size_t{rows} * s.q_heads * a.head_dim * sizeof(bf16));
-  State::reserve(s.known, tiles * tile_rows * s.q_heads * sizeof(float2));
+  s.device_plan.reserve(bytes, "gradients of attention");
+  s.masks.reserve(plan.masked().size() * tile_rows * sizeof(uint64_t), "gradients of attention");
+  s.rounded.reserve(size_t{rows} * s.q_heads * a.head_dim * sizeof(bf16), "gradients of attention");
+  s.known.reserve(tiles * tile_rows * s.q_heads * sizeof(float2), "gradients of attention");
 
   std::byte* const room = s.staging.room(bytes);
   const auto put = [&](size_t at, const auto& array) {

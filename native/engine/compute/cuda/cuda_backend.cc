@@ -32,16 +32,6 @@ constexpr uint32_t most_graph_rows = 256;
 
 uint32_t thread_count(uint32_t asked) { return asked ? asked : std::max(1u, std::thread::hardware_concurrency()); }
 
-// Grown by at least half, so that batches of slowly growing size seldom do. True where it has a new place.
-template <class Array>
-bool reserve(Array& array, size_t bytes, const char* what) {
-  if (array.bytes() >= bytes) return false;
-  const size_t grown = std::max({bytes, array.bytes() + array.bytes() / 2, size_t{1} << 16});
-  array = Array();
-  array = Array(grown, what);
-  return true;
-}
-
 class CudaBackend : public Backend {
  public:
   explicit CudaBackend(const CudaOptions& options)
@@ -142,7 +132,7 @@ class CudaBackend : public Backend {
   // Numbers of the host, in indices_ once the stream is there.
   template <class T>
   const T* send(std::span<const T> numbers) {
-    reserve(indices_, numbers.size_bytes(), "indices");
+    indices_.reserve(numbers.size_bytes(), "indices");
     std::memcpy(staging_.room(numbers.size_bytes()), numbers.data(), numbers.size_bytes());
     staging_.send(indices_.as<T>(), numbers.size_bytes());
     return indices_.as<T>();
@@ -216,9 +206,9 @@ void CudaBackend::begin(std::span<const int32_t> positions, std::span<const Slot
   const size_t pairs = rope_.inv_freq.size(), half = positions.size_bytes();
   const size_t table = rows * pairs * sizeof(float);
   if (placement_.bytes() < 2 * half || cos_.bytes() < table || sin_.bytes() < table) graphs_.clear();  // they move
-  reserve(placement_, 2 * half, "a batch");
-  reserve(cos_, table, "a batch");
-  reserve(sin_, table, "a batch");
+  placement_.reserve(2 * half, "a batch");
+  cos_.reserve(table, "a batch");
+  sin_.reserve(table, "a batch");
   std::byte* const room = staging_.room(2 * half);
   std::memcpy(room, positions.data(), half);
   std::memcpy(room + half, slots.data(), half);
@@ -238,7 +228,7 @@ void CudaBackend::embed(std::span<const int32_t> tokens, const Matrix& table, fl
 
 std::span<const float> CudaBackend::host(const float* device, size_t count) {
   const size_t bytes = count * sizeof(float);
-  reserve(host_, bytes, "copies from the GPU");
+  host_.reserve(bytes, "copies from the GPU");
   NPR_CUDA(cudaMemcpyAsync(host_.as<void>(), device, bytes, cudaMemcpyDeviceToHost, stream_));
   NPR_CUDA(cudaStreamSynchronize(stream_));
   return {host_.as<float>(), count};

@@ -10,20 +10,8 @@
 #include "compute/cuda/rows_backward.h"
 
 namespace npr::compute {
-namespace {
-
-// The array as large as asked for, at least; what it held is gone where it grows. Freeing waits for the device.
-template <class Array>
-void reserve(Array& array, size_t bytes, const char* what) {
-  if (array.bytes() >= bytes) return;
-  array = Array();
-  array = Array(bytes, what);
-}
-
-}  // namespace
-
 float* CudaBackward::partial(size_t floats) {
-  reserve(partial_, floats * sizeof(float), "working memory of the backward");
+  partial_.reserve(floats * sizeof(float), "working memory of the backward");
   return partial_.as<float>();
 }
 
@@ -69,7 +57,7 @@ void CudaBackward::scatter_add(const float* g, std::span<const uint32_t> pick, u
     first[groups++] = i;
   }
   first[groups] = count;
-  reserve(groups_, bytes, "rows to add to");
+  groups_.reserve(bytes, "rows to add to");
   staging_.send(groups_.as<void>(), bytes);
   const auto* const device = groups_.as<uint32_t>();
   rows::scatter_add(stream_, g, {groups, device + count, device + 2 * size_t{count}, device}, n, dx);
@@ -100,7 +88,7 @@ void CudaBackward::low_rank_add(const LowRank& factors, float* w) { add_low_rank
 std::span<float> CudaBackward::borrow(float* x, size_t count) {
   const size_t bytes = count * sizeof(float);
   NPR_CUDA(cudaStreamSynchronize(stream_));  // what was given back may still be read
-  reserve(borrowed_, bytes, "logits on the host");
+  borrowed_.reserve(bytes, "logits on the host");
   NPR_CUDA(cudaMemcpyAsync(borrowed_.as<void>(), x, bytes, cudaMemcpyDeviceToHost, stream_));
   NPR_CUDA(cudaStreamSynchronize(stream_));
   return {borrowed_.as<float>(), count};

@@ -1,7 +1,6 @@
 #include "compute/cuda/cuda_memory.h"
 
 #include <string>
-#include <utility>
 
 #include "compute/cuda/cuda_check.h"
 
@@ -15,9 +14,9 @@ namespace {
 
 }  // namespace
 
-DeviceArray::DeviceArray(size_t bytes, const char* what) : bytes_(bytes) {
-  if (bytes == 0) return;
-  const cudaError_t status = cudaMalloc(&data_, bytes);
+void* DeviceMemory::allocate(size_t bytes, const char* what) {
+  void* data = nullptr;
+  const cudaError_t status = cudaMalloc(&data, bytes);
   if (status == cudaErrorMemoryAllocation) {
     size_t free = 0, total = 0;
     NPR_CUDA(cudaMemGetInfo(&free, &total));
@@ -27,48 +26,27 @@ DeviceArray::DeviceArray(size_t bytes, const char* what) : bytes_(bytes) {
   cuda_check(status, "cudaMalloc");
   // On the legacy stream, which streams of ours do not wait for.
   try {
-    NPR_CUDA(cudaMemsetAsync(data_, 0, bytes, nullptr));
+    NPR_CUDA(cudaMemsetAsync(data, 0, bytes, nullptr));
     NPR_CUDA(cudaStreamSynchronize(nullptr));
   } catch (...) {
-    cudaFree(data_);
+    cudaFree(data);
     throw;
   }
+  return data;
 }
 
-// Freeing waits for the kernels that are queued; where the device is lost nothing is left to be freed.
-DeviceArray::~DeviceArray() {
-  if (data_) cudaFree(data_);
-}
+void DeviceMemory::free(void* data) { cudaFree(data); }
 
-DeviceArray::DeviceArray(DeviceArray&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
-
-DeviceArray& DeviceArray::operator=(DeviceArray&& other) noexcept {
-  std::swap(data_, other.data_);
-  std::swap(bytes_, other.bytes_);
-  return *this;
-}
-
-PinnedArray::PinnedArray(size_t bytes, const char* what) : bytes_(bytes) {
-  if (bytes == 0) return;
-  const cudaError_t status = cudaMallocHost(&data_, bytes);
+void* PinnedMemory::allocate(size_t bytes, const char* what) {
+  void* data = nullptr;
+  const cudaError_t status = cudaMallocHost(&data, bytes);
   if (status == cudaErrorMemoryAllocation) {
     refuse("the system can't give " + std::to_string(bytes) + " bytes of pinned memory for " + what);
   }
   cuda_check(status, "cudaMallocHost");
+  return data;
 }
 
-PinnedArray::~PinnedArray() {
-  if (data_) cudaFreeHost(data_);
-}
-
-PinnedArray::PinnedArray(PinnedArray&& other) noexcept
-    : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
-
-PinnedArray& PinnedArray::operator=(PinnedArray&& other) noexcept {
-  std::swap(data_, other.data_);
-  std::swap(bytes_, other.bytes_);
-  return *this;
-}
+void PinnedMemory::free(void* data) { cudaFreeHost(data); }
 
 }  // namespace npr::compute

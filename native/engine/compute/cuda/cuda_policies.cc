@@ -7,14 +7,6 @@
 namespace npr::compute {
 namespace {
 
-// Grown with some room; what the array held is gone then. Freeing waits for the device.
-template <class Array>
-void reserve(Array& array, size_t bytes, const char* what) {
-  if (array.bytes() >= bytes) return;
-  array = Array();
-  array = Array(bytes + bytes / 2, what);
-}
-
 // Arrays of the host one behind another in one copy to the device, each at a multiple of 16 bytes.
 class Parcel {
  public:
@@ -26,7 +18,7 @@ class Parcel {
     return at;
   }
   const std::byte* send(Staging& staging, DeviceArray& to) const {
-    reserve(to, bytes_, "what rows are looked at for");
+    to.reserve(bytes_, "what rows are looked at for");
     std::byte* const room = staging.room(bytes_);
     for (size_t i = 0; i < count_; ++i) {
       if (parts_[i].bytes) std::memcpy(room + parts_[i].at, parts_[i].data, parts_[i].bytes);
@@ -55,10 +47,10 @@ void CudaPolicies::look(const float* logits, uint32_t vocab, std::span<const Pol
   const std::byte* const given = parcel.send(staging_, given_);
   const softmax::Rows at{vocab, static_cast<uint32_t>(count), reinterpret_cast<const PolicyRow*>(given + rows_at),
                          reinterpret_cast<const LogitEdit*>(given + edits_at)};
-  reserve(sums_, cells * sizeof(double), "sums over the vocabulary");
-  reserve(maxima_, cells * sizeof(float), "sums over the vocabulary");
-  reserve(values_, values.size_bytes(), "sums over the vocabulary");
-  reserve(received_, values.size_bytes(), "sums over the vocabulary");
+  sums_.reserve(cells * sizeof(double), "sums over the vocabulary");
+  maxima_.reserve(cells * sizeof(float), "sums over the vocabulary");
+  values_.reserve(values.size_bytes(), "sums over the vocabulary");
+  received_.reserve(values.size_bytes(), "sums over the vocabulary");
   softmax::chunk_sums(stream_, logits, at, maxima_.as<float>(), sums_.as<double>());
   softmax::values(stream_, logits, at, maxima_.as<float>(), sums_.as<double>(), values_.as<PolicyValue>());
   NPR_CUDA(
@@ -78,8 +70,8 @@ void CudaPolicies::differentiate(float* logits, uint32_t vocab, std::span<const 
   const std::byte* const given = parcel.send(staging_, given_);
   const softmax::Rows at{vocab, static_cast<uint32_t>(count), reinterpret_cast<const PolicyRow*>(given + rows_at),
                          reinterpret_cast<const LogitEdit*>(given + edits_at)};
-  reserve(sums_, bytes, "sums over the vocabulary");
-  reserve(received_, bytes, "sums over the vocabulary");
+  sums_.reserve(bytes, "sums over the vocabulary");
+  received_.reserve(bytes, "sums over the vocabulary");
   softmax::gradients(stream_, logits, at, reinterpret_cast<const PolicyValue*>(given + values_at),
                      reinterpret_cast<const PolicySlope*>(given + slopes_at), replace, sums_.as<double>());
   NPR_CUDA(cudaMemcpyAsync(received_.as<void>(), sums_.as<void>(), bytes, cudaMemcpyDeviceToHost, stream_));

@@ -91,10 +91,7 @@ void CudaLinear::weight(const float* g, const bf16* x, uint32_t rows, uint32_t n
 Bf16View CudaLinear::rounded(const float* g, uint32_t rows, uint32_t n) {
   const uint32_t stride = (n + 7) / 8 * 8;
   const size_t bytes = size_t{rows} * stride * sizeof(bf16);
-  if (rounded_.bytes() < bytes) {
-    rounded_ = {};  // to free it first; the device ends what uses it
-    rounded_ = DeviceArray(bytes, "the rounded gradients of a layer");
-  }
+  rounded_.reserve(bytes, "the rounded gradients of a layer");
   constexpr uint32_t threads = 256, most = 132 * 16;
   const size_t blocks = (bytes / 16 + threads - 1) / threads;
   round_rows<<<static_cast<uint32_t>(std::min<size_t>(blocks, most)), threads, 0, stream_>>>(g, rows, n, stride,

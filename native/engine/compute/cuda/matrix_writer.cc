@@ -59,10 +59,7 @@ void MatrixWriter::send(const CudaMatrix& matrix, uint32_t first, uint32_t count
     const size_t begin = piece * piece_bytes;
     std::memcpy(room + begin, rows + begin, std::min(piece_bytes, bytes - begin));
   });
-  if (chunk_.bytes() < bytes) {
-    chunk_ = DeviceArray();
-    chunk_ = DeviceArray(std::max(bytes, chunk_bytes), "weights on their way");
-  }
+  chunk_.reserve(std::max(bytes, chunk_bytes), "weights on their way");
   // One chunk on the device is enough: it is rounded in a fraction of the time that the next one's copy takes.
   staging_.send(chunk_.as<void>(), bytes);
   rows::convert(stream_, chunk_.as<void>(), dtype, first, count, matrix, not_finite_.as<int>());

@@ -1,7 +1,5 @@
 #include "compute/cuda/staging.h"
 
-#include <algorithm>
-
 #include "compute/cuda/cuda_check.h"
 
 namespace npr::compute {
@@ -21,10 +19,7 @@ Staging::~Staging() {
 std::byte* Staging::room(size_t bytes) {
   Buffer& buffer = ring_[at_];
   NPR_CUDA(cudaEventSynchronize(buffer.sent));  // one that was never recorded is complete
-  if (buffer.memory.bytes() < bytes) {
-    buffer.memory = PinnedArray();
-    buffer.memory = PinnedArray(std::max(bytes + bytes / 2, size_t{1} << 16), "copies to the GPU");
-  }
+  buffer.memory.reserve(bytes, "copies to the GPU");
   return buffer.memory.as<std::byte>();
 }
 
