@@ -8,7 +8,7 @@ export const primes: Family = {
     const found = draw.integer(0, count - 1);
     const numbers: number[] = [];
     while (numbers.length < count) {
-      const number = draw.integer(11, 120);
+      const number = draw.integer(11, 20 + 25 * difficulty);
       if (!numbers.includes(number) && trial(number).prime === (numbers.length === found))
         numbers.push(number);
     }

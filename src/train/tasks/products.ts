@@ -5,7 +5,7 @@ import type { Family } from './task.js';
 export const products: Family = {
   levels: 4,
   make(draw, difficulty) {
-    const largest = Math.min(99, 9 + 30 * difficulty);
+    const largest = 9 + 30 * (difficulty - 1);
     let total = 0;
     const terms = draw.list(draw.integer(2, difficulty + 2), () => {
       const [a, b] = [draw.integer(2, largest), draw.integer(2, 9)];

@@ -7,7 +7,7 @@ const NAMES = ['a', 'b'];
 export const rounds: Family = {
   levels: 2,
   make(draw, difficulty) {
-    const product = () => ({ a: draw.integer(2, 10 + 10 * difficulty), b: draw.integer(2, 9) });
+    const product = () => ({ a: draw.integer(2, 20 * difficulty - 11), b: draw.integer(2, 9) });
     const worth = (group: { a: number; b: number }[]) => sum(group.map(({ a, b }) => a * b));
     // the larger one first, so that the difference is not below 0
     const groups = NAMES.map(() => draw.list(draw.integer(2, difficulty + 1), product)).sort(

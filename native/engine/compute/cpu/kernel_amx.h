@@ -5,7 +5,7 @@ namespace npr::compute {
 namespace {
 
 // Lines of a panel that are multiplied by all rows before the next: of two panels they stay in L1 beside the rows.
-constexpr uint32_t block_of_lines = 512;
+constexpr uint32_t block_of_lines = 128;
 
 // Rows of bf16 as tiles: [row / 16][k / 32][16 rows][32], zeros where there are none. So they are read one line after
 // another; as rows, sixteen of them would meet in a set or two of L1 wherever k is a multiple of 512.
@@ -26,33 +26,43 @@ void arrange(const void* x, uint32_t rows, uint32_t k, void* out) {
   }
 }
 
-// Writes past the caches where it can: what is written takes more room than they have, and would be read first.
-inline void stream_sums(const LinearTask& t, const float* sums, uint32_t first, uint32_t columns, uint32_t stride) {
-  const bool whole =
-      columns % 16 == 0 && t.out_stride % 16 == 0 && reinterpret_cast<uintptr_t>(t.out + first) % 64 == 0;
-  if (t.rows <= 2 * tile_height || t.add || t.scales || !whole) return write_sums(t, sums, first, columns, stride);
-  for (uint32_t row = 0; row < t.rows; ++row) {
-    for (uint32_t c = 0; c < columns; c += 16) {
-      _mm512_stream_ps(t.out + row * t.out_stride + first + c, load(sums + row * stride + c).v);
-    }
-  }
-  _mm_sfence();
-}
-
 // A stretch of the panels' lines, and what follows it: the same stretch of other panels, or the next of these.
 struct LineBlock {
   const std::byte* panels;
   size_t panel;            // bytes
   uint32_t first, lines;   // `first` counts whole steps
   const std::byte* ahead;  // to be fetched, like `panels` at line `first`
-  float* sums;             // of the first row
+  float* sums;             // of the first row, between blocks
   size_t stride;           // from a row's sums to the next's
+  uint32_t column;         // of the task, that the panels begin with
+  bool last;               // of the panels' lines
 };
+
+// Whether outputs are written past the caches: they take more room than there is, and would be read first.
+inline bool streams(const LinearTask& t) {
+  return t.rows > 2 * tile_height && !t.add && !t.scales && t.out_stride % 16 == 0 &&
+         reinterpret_cast<uintptr_t>(t.out) % 64 == 0;
+}
+
+// Finished sums [rows][stride] of a task's rows from `row` and columns from `column` on.
+inline void write_tiles(const LinearTask& t, const float* sums, uint32_t stride, uint32_t row, uint32_t column,
+                        uint32_t columns, bool stream) {
+  LinearTask part = t;
+  part.rows = t.rows - row < 2 * tile_height ? t.rows - row : 2 * tile_height;
+  part.out += row * t.out_stride;
+  columns = t.columns - column < columns ? t.columns - column : columns;
+  if (!stream || columns % 16 != 0) return write_sums(part, sums, column, columns, stride);
+  for (uint32_t r = 0; r < part.rows; ++r) {
+    float* to = part.out + r * t.out_stride + column;
+    for (uint32_t c = 0; c < columns; c += 16) _mm512_stream_ps(to + c, load(sums + r * stride + c).v);
+  }
+}
 
 // Sums (+)= A tiles of rows from `row` on times V panels of a block. `turn` of `turns`: its share of what is to be
 // fetched.
 template <int A, int V>
-inline void amx_tiles(const LinearTask& t, uint32_t row, const LineBlock& block, uint32_t turn, uint32_t turns) {
+inline void amx_tiles(const LinearTask& t, uint32_t row, const LineBlock& block, uint32_t turn, uint32_t turns,
+                      bool stream) {
   const size_t row_bytes = block.stride * sizeof(float), tile_bytes = tile_height * arranged_row_bytes(t.k);
   const LeftRows left{
       static_cast<const std::byte*>(t.x) + row / tile_height * tile_bytes + block.first / step_lines * step_bytes, 64,
@@ -70,18 +80,22 @@ inline void amx_tiles(const LinearTask& t, uint32_t row, const LineBlock& block,
     if (!block.ahead) return;
     for (int v = 0; v < V; ++v) share.fetch(block.ahead + v * block.panel + i * step_bytes);
   });
-  store_sums<A, V>(c, row_bytes);
+  if (!block.last) return store_sums<A, V>(c, row_bytes);
+  alignas(64) float finished[A * tile_height][16 * V];
+  store_sums<A, V>(finished[0], sizeof finished[0]);
+  settle_memory();
+  write_tiles(t, finished[0], 16 * V, row, block.column, 16 * V, stream);
 }
 
 template <int V>
-inline void amx_block(const LinearTask& t, const LineBlock& block) {
+inline void amx_block(const LinearTask& t, const LineBlock& block, bool stream) {
   const uint32_t turns = (t.rows + 2 * tile_height - 1) / (2 * tile_height);
   for (uint32_t turn = 0; turn < turns; ++turn) {
     const uint32_t row = turn * 2 * tile_height;
     if (t.rows - row <= tile_height) {
-      amx_tiles<1, V>(t, row, block, turn, turns);
+      amx_tiles<1, V>(t, row, block, turn, turns, stream);
     } else if constexpr (V <= 2) {
-      amx_tiles<2, V>(t, row, block, turn, turns);
+      amx_tiles<2, V>(t, row, block, turn, turns, stream);
     }
   }
 }
@@ -93,29 +107,35 @@ void amx_linear(const LinearTask& t) {
   const size_t panel = lines * line_bytes;
   const uint32_t panels = (t.columns + panel_columns - 1) / panel_columns;
   const uint32_t width = t.rows <= tile_height ? 4 : 2;
-  const uint32_t turns = (t.rows + 2 * tile_height - 1) / (2 * tile_height);
+  const bool stream = streams(t);
   // Few rows: each group of panels streams past in one go. Many: a block of all groups, then the next block.
-  const uint32_t together = turns == 1 ? width : panels, stride = together * panel_columns;
+  const bool few = t.rows <= 2 * tile_height;
+  const uint32_t together = few ? width : panels, most = few ? lines : block_of_lines;
   for (uint32_t begin = 0; begin < panels; begin += together) {
     const uint32_t end = begin + together < panels ? begin + together : panels;
-    for (uint32_t first = 0; first < lines; first += block_of_lines) {
-      const uint32_t count = lines - first < block_of_lines ? lines - first : block_of_lines;
+    for (uint32_t first = 0; first < lines; first += most) {
+      const uint32_t count = lines - first < most ? lines - first : most;
       for (uint32_t group = begin; group < end; group += width) {
         const uint32_t vectors = end - group < width ? end - group : width;
-        const bool last = group + width >= end, last_block = first + count == lines;
-        const std::byte* ahead = !last          ? t.panels + (group + width) * panel + first * line_bytes
-                                 : !last_block  ? t.panels + begin * panel + (first + count) * line_bytes
+        const bool last_group = group + width >= end, last = first + count == lines;
+        const std::byte* ahead = !last_group    ? t.panels + (group + width) * panel + first * line_bytes
+                                 : !last        ? t.panels + begin * panel + (first + count) * line_bytes
                                  : end < panels ? t.panels + end * panel
                                                 : t.next;
-        const LineBlock block{
-            t.panels + group * panel, panel, first, count, ahead, t.scratch + (group - begin) * panel_columns, stride};
-        with_constant<4>(static_cast<int>(vectors), [&](auto v) { amx_block<decltype(v)::value>(t, block); });
+        const LineBlock block{.panels = t.panels + group * panel,
+                              .panel = panel,
+                              .first = first,
+                              .lines = count,
+                              .ahead = ahead,
+                              .sums = t.scratch + (group - begin) * panel_columns,
+                              .stride = together * panel_columns,
+                              .column = group * panel_columns,
+                              .last = last};
+        with_constant<4>(static_cast<int>(vectors), [&](auto v) { amx_block<decltype(v)::value>(t, block, stream); });
       }
     }
-    settle_memory();
-    const uint32_t column = begin * panel_columns, columns = (end - begin) * panel_columns;
-    stream_sums(t, t.scratch, column, t.columns - column < columns ? t.columns - column : columns, stride);
   }
+  if (stream) _mm_sfence();
 }
 
 }  // namespace

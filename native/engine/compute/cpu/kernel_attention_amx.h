@@ -30,10 +30,11 @@ inline void amx_scores(const ChunkTask& t, const bf16* q, uint32_t rows, uint32_
     alignas(64) float lanes[A * tile_height][16 * V];
     store_sums<A, V>(lanes[0], sizeof lanes[0]);
     settle_memory();
-    for (uint32_t r = 0; r < rows; ++r) {
-      for (int i = 0; i < V; ++i) {
-        __builtin_memcpy(scores + r * chunk_keys + p[i].first, lanes[r] + 16 * i + p[i].lane,
-                         p[i].count * sizeof(float));
+    for (int i = 0; i < V; ++i) {
+      const auto written = static_cast<__mmask16>(((1u << p[i].count) - 1) << p[i].lane);
+      const ptrdiff_t at = ptrdiff_t{p[i].first} - p[i].lane;  // a lane that is not written may lie before the row
+      for (uint32_t r = 0; r < rows; ++r) {
+        _mm512_mask_storeu_ps(scores + (r * ptrdiff_t{chunk_keys} + at), written, load(lanes[r] + 16 * i).v);
       }
     }
   });

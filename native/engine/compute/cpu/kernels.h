@@ -33,6 +33,9 @@ struct LinearTask {
   float* scratch;  // [panels, rows, panel_columns]
 };
 
+// Rows whose columns become left operands at once.
+constexpr uint32_t gradient_column_rows = 32;
+
 // What multiplies by matrices of one format, whose panels are [k / depth][panel_columns][depth], k rounded up to whole
 // cache lines.
 struct LinearKernels {
@@ -123,6 +126,12 @@ struct Kernels {
   void (*swiglu)(const float* gate, const float* up, uint32_t n, bf16* out);
 
   // --- backward; g: gradient of the output ---
+  // Left operands for bf16_linear.multiply over k elements, arranged; zeros where g has none. Rows of g [rows, n], at
+  // most arranged_rows, `stride` apart; or columns of g [rows, n], at most gradient_column_rows, as elements `first`
+  // onwards, a multiple of that, of n rows.
+  void (*gradient_rows)(const float* g, size_t stride, uint32_t rows, uint32_t n, uint32_t k, void* out);
+  void (*gradient_columns)(const float* g, size_t stride, uint32_t rows, uint32_t n, uint32_t first, uint32_t k,
+                           void* out);
   void (*attend_backward)(const ChunkBackwardTask&);
   // dx [n] += ..., dw [n] += ...
   void (*rms_norm_backward)(const float* g, const float* x, const float* weight, uint32_t n, float eps, float* dx,

@@ -8,6 +8,7 @@
 #include "compute/cpu/tile_amx.h"
 // tiles first: the others are built on them
 #include "compute/cpu/kernel_amx.h"
+#include "compute/cpu/kernel_linear_backward_amx.h"
 #include "compute/cpu/kernel_softmax_amx.h"
 // softmax before attention
 #include "compute/cpu/kernel_attention_amx.h"
@@ -25,6 +26,8 @@ constexpr Kernels with_tiles() {
                      .arranged_rows = tile_height,
                      .arrange = arrange,
                      .multiply = amx_linear};
+  out.gradient_rows = amx_gradient_rows;
+  out.gradient_columns = amx_gradient_columns;
   out.attend = amx_attend;
   out.attend_backward = amx_attend_backward;
   return out;

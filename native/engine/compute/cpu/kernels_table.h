@@ -9,6 +9,7 @@
 // rows before attention, for exp
 #include "compute/cpu/kernel_attention.h"
 #include "compute/cpu/kernel_attention_backward.h"
+#include "compute/cpu/kernel_linear_backward.h"
 #include "compute/cpu/kernel_rows_backward.h"
 
 namespace npr::compute {
@@ -28,6 +29,8 @@ constexpr Kernels table{isa_name,
                         rotate,
                         round,
                         swiglu,
+                        gradient_rows,
+                        gradient_columns,
                         attend_backward,
                         rms_norm_backward,
                         rotate_backward,

@@ -41,15 +41,17 @@ void grow(Pages& pages, size_t& have, size_t bytes) {
 
 void LinearBackward::input(const float* g, uint32_t rows, const PackedMatrix& w, float* dx) {
   const uint32_t n = w.n(), k = w.k(), panels = divide_up(k, panel_columns);
-  const size_t operand = kernels_.operand_bytes;
+  const LinearKernels& kernels = kernels_.bf16_linear;
+  const uint32_t together = kernels.arranged_rows, parts = divide_up(rows, together);
   for (uint32_t first = 0; first < n; first += block) {
     const uint32_t count = std::min(block, n - first), padded = whole_panels(count);
-    grow(left_, left_bytes_, size_t{rows} * padded * operand);
+    const size_t part_bytes = together * kernels.operand_row_bytes(padded);
+    grow(left_, left_bytes_, parts * part_bytes);
     grow(right_, right_bytes_, size_t{panels} * padded * panel_columns * sizeof(bf16));
-    threads_.run(rows, [&](uint32_t row, uint32_t) {
-      std::byte* to = left_.as<std::byte>() + size_t{row} * padded * operand;
-      kernels_.float_operands(g + size_t{row} * n + first, count, to);
-      std::memset(to + count * operand, 0, (padded - count) * operand);
+    threads_.run(parts, [&](uint32_t part, uint32_t) {
+      const uint32_t row = part * together;
+      kernels_.gradient_rows(g + size_t{row} * n + first, n, std::min(together, rows - row), count, padded,
+                             left_.as<std::byte>() + part * part_bytes);
     });
     const size_t panel_bytes = size_t{padded} * panel_columns * sizeof(bf16);
     threads_.run(panels, [&](uint32_t panel, uint32_t) {
@@ -66,29 +68,23 @@ void LinearBackward::input(const float* g, uint32_t rows, const PackedMatrix& w,
         }
       }
     });
-    linear_.multiply(left_.as<std::byte>(), rows,
-                     {kernels_.bf16_linear, k, padded, right_.as<std::byte>(), panel_bytes, nullptr}, dx, first > 0);
+    linear_.multiply(left_.as<std::byte>(), rows, {kernels, k, padded, right_.as<std::byte>(), panel_bytes, nullptr},
+                     dx, first > 0);
   }
 }
 
 void LinearBackward::weight(const float* g, const bf16* x, uint32_t rows, uint32_t n, uint32_t k, float* dw) {
   const uint32_t panels = divide_up(k, panel_columns);
-  const size_t operand = kernels_.operand_bytes;
+  const LinearKernels& kernels = kernels_.bf16_linear;
   for (uint32_t first = 0; first < rows; first += block) {
     const uint32_t count = std::min(block, rows - first), padded = (count + 1) / 2 * 2;
-    grow(left_, left_bytes_, size_t{n} * padded * operand);
+    grow(left_, left_bytes_,
+         divide_up(n, kernels.arranged_rows) * kernels.arranged_rows * kernels.operand_row_bytes(padded));
     grow(right_, right_bytes_, size_t{panels} * padded * panel_columns * sizeof(bf16));
-    threads_.run(divide_up(n, panel_columns), [&](uint32_t part, uint32_t) {
-      const uint32_t column = part * panel_columns, columns = std::min(panel_columns, n - column);
-      float turned[panel_columns][block];
-      for (uint32_t i = 0; i < count; ++i) {
-        const float* from = g + size_t{first + i} * n + column;
-        for (uint32_t c = 0; c < columns; ++c) turned[c][i] = from[c];
-      }
-      for (uint32_t c = 0; c < columns; ++c) {
-        if (padded > count) turned[c][count] = 0;
-        kernels_.float_operands(turned[c], padded, left_.as<std::byte>() + size_t{column + c} * padded * operand);
-      }
+    threads_.run(divide_up(count, gradient_column_rows), [&](uint32_t part, uint32_t) {
+      const uint32_t row = part * gradient_column_rows;
+      kernels_.gradient_columns(g + size_t{first + row} * n, n, std::min(gradient_column_rows, count - row), n, row,
+                                padded, left_.as<std::byte>());
     });
     const size_t panel_bytes = size_t{padded} * panel_columns * sizeof(bf16);
     threads_.run(panels, [&](uint32_t panel, uint32_t) {
@@ -104,8 +100,8 @@ void LinearBackward::weight(const float* g, const bf16* x, uint32_t rows, uint32
         }
       }
     });
-    linear_.multiply(left_.as<std::byte>(), n,
-                     {kernels_.bf16_linear, k, padded, right_.as<std::byte>(), panel_bytes, nullptr}, dw, true);
+    linear_.multiply(left_.as<std::byte>(), n, {kernels, k, padded, right_.as<std::byte>(), panel_bytes, nullptr}, dw,
+                     true);
   }
 }
 
