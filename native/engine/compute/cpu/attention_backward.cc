@@ -32,8 +32,10 @@ AttentionBackward::AttentionBackward(const Kernels& kernels, ThreadPool& threads
     const auto pages = [](size_t bytes) { return Pages(bytes, "gradients of attention"); };
     w.q = pages(elements * kernels.operand_bytes);
     w.g = pages(elements * kernels.operand_bytes);
-    w.q_rows = pages(elements * sizeof(bf16));
-    w.g_rows = pages(elements * sizeof(bf16));
+    if (kernels.operand_bytes != sizeof(bf16)) {
+      w.q_rows = pages(elements * sizeof(bf16));
+      w.g_rows = pages(elements * sizeof(bf16));
+    }
     w.dq = pages(elements * sizeof(float));
     w.tiles = pages(2 * chunk * sizeof(bf16));
     w.key_rows = pages(chunk * sizeof(bf16));
@@ -115,6 +117,9 @@ void AttentionBackward::run_rows(const Arrays& at, const Rows& rows, uint32_t fi
                                  Workspace& work) {
   load_vectors(at, rows.first + first, count, head, work);
   const size_t vectors = size_t{count} * group_, width = size_t{q_heads_ + 2 * kv_heads_} * head_dim_;
+  const bool as_they_are = kernels_.operand_bytes == sizeof(bf16);
+  const bf16* q_rows = (as_they_are ? work.q : work.q_rows).as<bf16>();
+  const bf16* g_rows = (as_they_are ? work.g : work.g_rows).as<bf16>();
   std::fill_n(work.dq.as<float>(), vectors * head_dim_, 0.0f);
   const uint32_t seen_by_first = rows.length - rows.count + first + 1, seen_by_last = seen_by_first + count - 1;
   for (uint32_t chunk = 0; chunk < seen_by_last; chunk += chunk_keys) {
@@ -132,8 +137,8 @@ void AttentionBackward::run_rows(const Arrays& at, const Rows& rows, uint32_t fi
                               .keys = keys,
                               .q = work.q.as<std::byte>() + element * kernels_.operand_bytes,
                               .g = work.g.as<std::byte>() + element * kernels_.operand_bytes,
-                              .q_rows = work.q_rows.as<bf16>() + element,
-                              .g_rows = work.g_rows.as<bf16>() + element,
+                              .q_rows = q_rows + element,
+                              .g_rows = g_rows + element,
                               .visible = work.visible.data() + vector,
                               .log_sums = work.log_sums.data() + vector,
                               .deltas = work.deltas.data() + vector,
@@ -147,10 +152,8 @@ void AttentionBackward::run_rows(const Arrays& at, const Rows& rows, uint32_t fi
     for (uint32_t i = 0; i < keys; ++i) {
       float* dk = at.d_rotated + key_rows[i] * width + size_t{q_heads_ + head} * head_dim_;
       float* dv = dk + size_t{kv_heads_} * head_dim_;
-      for (uint32_t e = 0; e < head_dim_; ++e) {
-        dk[e] += work.dk.as<float>()[i * head_dim_ + e];
-        dv[e] += work.dv.as<float>()[i * head_dim_ + e];
-      }
+      kernels_.add(work.dk.as<float>() + size_t{i} * head_dim_, head_dim_, dk);
+      kernels_.add(work.dv.as<float>() + size_t{i} * head_dim_, head_dim_, dv);
     }
   }
   for (uint32_t i = 0; i < count; ++i) {
@@ -168,8 +171,10 @@ void AttentionBackward::load_vectors(const Arrays& at, uint32_t row, uint32_t co
     const auto n = static_cast<uint32_t>(elements);
     kernels_.operands(at.q + from, n, work.q.as<std::byte>() + to * kernels_.operand_bytes);
     kernels_.float_operands(at.g + from, n, work.g.as<std::byte>() + to * kernels_.operand_bytes);
-    std::copy_n(at.q + from, elements, work.q_rows.as<bf16>() + to);
-    kernels_.round(at.g + from, n, work.g_rows.as<bf16>() + to);
+    if (kernels_.operand_bytes != sizeof(bf16)) {
+      std::copy_n(at.q + from, elements, work.q_rows.as<bf16>() + to);
+      kernels_.round(at.g + from, n, work.g_rows.as<bf16>() + to);
+    }
     for (uint32_t v = 0; v < group_; ++v) {
       work.log_sums[i * group_ + v] = at.log_sums[vector + v];
       float delta = 0;

@@ -33,7 +33,7 @@ class AttentionBackward {
   // What one thread needs for a block of query vectors and a chunk of keys.
   struct Workspace {
     Pages q, g;             // operands [vectors, head_dim]
-    Pages q_rows, g_rows;   // bf16 [vectors, head_dim]
+    Pages q_rows, g_rows;   // bf16 [vectors, head_dim], where operands are not
     Pages dq;               // [vectors, head_dim]
     Pages tiles, key_rows;  // bf16: keys and values as tiles, keys as rows; a chunk each
     Pages dk, dv;           // [chunk_keys, head_dim]

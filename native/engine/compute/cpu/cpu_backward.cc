@@ -25,8 +25,7 @@ void CpuBackward::sum_rows(uint32_t rows, uint32_t n, std::span<float* const> to
   for (size_t t = 0; t < totals.size(); ++t) {
     if (!totals[t]) continue;
     for (uint32_t block = 0; block < blocks; ++block) {
-      const float* sums = sums_.data() + size_t{block} * n + t * part;
-      for (uint32_t i = 0; i < part; ++i) totals[t][i] += sums[i];
+      kernels_.add(sums_.data() + size_t{block} * n + t * part, part, totals[t]);
     }
   }
 }
@@ -68,8 +67,7 @@ void CpuBackward::scatter_add(const float* g, std::span<const uint32_t> pick, ui
   threads_.run(divide_up(n, block_columns), [&](uint32_t block, uint32_t) {
     const uint32_t first = block * block_columns, end = std::min(n, first + block_columns);
     for (size_t i = 0; i < pick.size(); ++i) {
-      float* to = dx + size_t{pick[i]} * n;
-      for (uint32_t c = first; c < end; ++c) to[c] += g[i * n + c];
+      kernels_.add(g + i * n + first, end - first, dx + size_t{pick[i]} * n + first);
     }
   });
 }

@@ -23,5 +23,24 @@ void gradient_columns(const float* g, size_t stride, uint32_t rows, uint32_t n, 
   }
 }
 
+void gradient_panels(const bf16* x, uint32_t rows, uint32_t k, uint32_t first, size_t panel_bytes, void* out) {
+  constexpr uint32_t width = panel_columns;
+  for (uint32_t i = 0; i < rows; i += 2) {
+    auto* line = static_cast<std::byte*>(out) + (first + i) / 2 * line_bytes;
+    for (uint32_t column = 0; column < k; column += width, line += panel_bytes) {
+      const uint32_t columns = k - column < width ? k - column : width;
+      bf16 even[width] = {}, odd[width] = {}, pairs[2 * width];
+      const bf16* from = x + size_t{i} * k + column;
+      __builtin_memcpy(even, from, columns * sizeof(bf16));
+      if (i + 1 < rows) __builtin_memcpy(odd, from + k, columns * sizeof(bf16));
+      for (uint32_t c = 0; c < width; ++c) {
+        pairs[2 * c] = even[c];
+        pairs[2 * c + 1] = odd[c];
+      }
+      __builtin_memcpy(line, pairs, sizeof pairs);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace npr::compute

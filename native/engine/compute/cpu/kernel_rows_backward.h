@@ -4,6 +4,10 @@
 namespace npr::compute {
 namespace {
 
+void add(const float* x, uint32_t n, float* out) {
+  for (uint32_t i = 0; i < n; i += 16) store_some(out + i, load_some(out + i, n - i) + load_some(x + i, n - i), n - i);
+}
+
 // y = x s w, s = (mean(x^2) + eps)^-1/2: dx = s g w - x s^3 sum(g w x) / n, dw = s g x.
 template <class Gradient, class Write>
 inline void norm_backward(const Gradient& g, const float* x, const float* weight, uint32_t n, float eps,

@@ -132,7 +132,12 @@ struct Kernels {
   void (*gradient_rows)(const float* g, size_t stride, uint32_t rows, uint32_t n, uint32_t k, void* out);
   void (*gradient_columns)(const float* g, size_t stride, uint32_t rows, uint32_t n, uint32_t first, uint32_t k,
                            void* out);
+  // Panels of bf16, panel_bytes apart, that have x [rows, k] as elements `first` onwards of k columns. `first` is even;
+  // an odd number of rows has zeros behind it.
+  void (*gradient_panels)(const bf16* x, uint32_t rows, uint32_t k, uint32_t first, size_t panel_bytes, void* out);
   void (*attend_backward)(const ChunkBackwardTask&);
+  // out [n] += x [n]
+  void (*add)(const float* x, uint32_t n, float* out);
   // dx [n] += ..., dw [n] += ...
   void (*rms_norm_backward)(const float* g, const float* x, const float* weight, uint32_t n, float eps, float* dx,
                             float* dw);

@@ -28,6 +28,7 @@ constexpr Kernels with_tiles() {
                      .multiply = amx_linear};
   out.gradient_rows = amx_gradient_rows;
   out.gradient_columns = amx_gradient_columns;
+  out.gradient_panels = amx_gradient_panels;
   out.attend = amx_attend;
   out.attend_backward = amx_attend_backward;
   return out;

@@ -81,24 +81,11 @@ void LinearBackward::weight(const float* g, const bf16* x, uint32_t rows, uint32
     grow(left_, left_bytes_,
          divide_up(n, kernels.arranged_rows) * kernels.arranged_rows * kernels.operand_row_bytes(padded));
     grow(right_, right_bytes_, size_t{panels} * padded * panel_columns * sizeof(bf16));
-    threads_.run(divide_up(count, gradient_column_rows), [&](uint32_t part, uint32_t) {
-      const uint32_t row = part * gradient_column_rows;
-      kernels_.gradient_columns(g + size_t{first + row} * n, n, std::min(gradient_column_rows, count - row), n, row,
-                                padded, left_.as<std::byte>());
-    });
     const size_t panel_bytes = size_t{padded} * panel_columns * sizeof(bf16);
-    threads_.run(panels, [&](uint32_t panel, uint32_t) {
-      const uint32_t column = panel * panel_columns, columns = std::min(panel_columns, k - column);
-      bf16* to = reinterpret_cast<bf16*>(right_.as<std::byte>() + panel * panel_bytes);
-      for (uint32_t i = 0; i < padded; i += 2, to += 2 * panel_columns) {
-        bf16 pair[2][panel_columns] = {};
-        std::memcpy(pair[0], x + size_t{first + i} * k + column, columns * sizeof(bf16));
-        if (i + 1 < count) std::memcpy(pair[1], x + size_t{first + i + 1} * k + column, columns * sizeof(bf16));
-        for (uint32_t c = 0; c < panel_columns; ++c) {
-          to[2 * c] = pair[0][c];
-          to[2 * c + 1] = pair[1][c];
-        }
-      }
+    threads_.run(divide_up(count, gradient_column_rows), [&](uint32_t part, uint32_t) {
+      const uint32_t row = part * gradient_column_rows, some = std::min(gradient_column_rows, count - row);
+      kernels_.gradient_columns(g + size_t{first + row} * n, n, some, n, row, padded, left_.as<std::byte>());
+      kernels_.gradient_panels(x + size_t{first + row} * k, some, k, row, panel_bytes, right_.as<std::byte>());
     });
     linear_.multiply(left_.as<std::byte>(), n, {kernels, k, padded, right_.as<std::byte>(), panel_bytes, nullptr}, dw,
                      true);
