@@ -40,8 +40,7 @@ struct LineBlock {
 
 // Whether outputs are written past the caches: they take more room than there is, and would be read first.
 inline bool streams(const LinearTask& t) {
-  return t.rows > 2 * tile_height && !t.add && !t.scales && t.out_stride % 16 == 0 &&
-         reinterpret_cast<uintptr_t>(t.out) % 64 == 0;
+  return t.rows > 2 * tile_height && !t.add && t.out_stride % 16 == 0 && reinterpret_cast<uintptr_t>(t.out) % 64 == 0;
 }
 
 // Finished sums [rows][stride] of a task's rows from `row` and columns from `column` on.
@@ -54,15 +53,23 @@ inline void write_tiles(const LinearTask& t, const float* sums, uint32_t stride,
   if (!stream || columns % 16 != 0) return write_sums(part, sums, column, columns, stride);
   for (uint32_t r = 0; r < part.rows; ++r) {
     float* to = part.out + r * t.out_stride + column;
-    for (uint32_t c = 0; c < columns; c += 16) _mm512_stream_ps(to + c, load(sums + r * stride + c).v);
+    for (uint32_t c = 0; c < columns; c += 16) {
+      const Vec sum = load(sums + r * stride + c);
+      _mm512_stream_ps(to + c, (t.scales ? sum * load(t.scales + column + c) : sum).v);
+    }
   }
 }
 
-// Sums (+)= A tiles of rows from `row` on times V panels of a block. `turn` of `turns`: its share of what is to be
-// fetched.
+// Panels of bf16 as amx_linear() takes a format: sums (+)= A tiles of rows from `row` on times V panels of a block,
+// written out after the last block. `turn` of `turns`: its share of what is to be fetched.
+struct Bf16Tiles {
+  template <int A, int V>
+  static void multiply(const LinearTask& t, uint32_t row, const LineBlock& block, uint32_t turn, uint32_t turns,
+                       bool stream);
+};
 template <int A, int V>
-inline void amx_tiles(const LinearTask& t, uint32_t row, const LineBlock& block, uint32_t turn, uint32_t turns,
-                      bool stream) {
+inline void Bf16Tiles::multiply(const LinearTask& t, uint32_t row, const LineBlock& block, uint32_t turn,
+                                uint32_t turns, bool stream) {
   const size_t row_bytes = block.stride * sizeof(float), tile_bytes = tile_height * arranged_row_bytes(t.k);
   const LeftRows left{
       static_cast<const std::byte*>(t.x) + row / tile_height * tile_bytes + block.first / step_lines * step_bytes, 64,
@@ -87,23 +94,24 @@ inline void amx_tiles(const LinearTask& t, uint32_t row, const LineBlock& block,
   write_tiles(t, finished[0], 16 * V, row, block.column, 16 * V, stream);
 }
 
-template <int V>
+template <class Format, int V>
 inline void amx_block(const LinearTask& t, const LineBlock& block, bool stream) {
   const uint32_t turns = (t.rows + 2 * tile_height - 1) / (2 * tile_height);
   for (uint32_t turn = 0; turn < turns; ++turn) {
     const uint32_t row = turn * 2 * tile_height;
     if (t.rows - row <= tile_height) {
-      amx_tiles<1, V>(t, row, block, turn, turns, stream);
+      Format::template multiply<1, V>(t, row, block, turn, turns, stream);
     } else if constexpr (V <= 2) {
-      amx_tiles<2, V>(t, row, block, turn, turns, stream);
+      Format::template multiply<2, V>(t, row, block, turn, turns, stream);
     }
   }
 }
 
+template <class Weights, class Format>
 void amx_linear(const LinearTask& t) {
   Shape shape;
   shape.require(2 * tile_height);
-  const auto lines = static_cast<uint32_t>(panel_lines<Bf16Weights>(t.k));
+  const auto lines = static_cast<uint32_t>(panel_lines<Weights>(t.k));
   const size_t panel = lines * line_bytes;
   const uint32_t panels = (t.columns + panel_columns - 1) / panel_columns;
   const uint32_t width = t.rows <= tile_height ? 4 : 2;
@@ -131,7 +139,8 @@ void amx_linear(const LinearTask& t) {
                               .stride = together * panel_columns,
                               .column = group * panel_columns,
                               .last = last};
-        with_constant<4>(static_cast<int>(vectors), [&](auto v) { amx_block<decltype(v)::value>(t, block, stream); });
+        with_constant<4>(static_cast<int>(vectors),
+                         [&](auto v) { amx_block<Format, decltype(v)::value>(t, block, stream); });
       }
     }
   }

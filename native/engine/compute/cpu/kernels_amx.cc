@@ -1,6 +1,6 @@
 #include "compute/cpu/kernels.h"
 
-#if defined(__AMX_BF16__) && defined(__AVX512BF16__)
+#if defined(__AMX_BF16__) && defined(__AMX_INT8__) && defined(__AVX512BF16__)
 #include "compute/cpu/simd_avx512.h"
 // the kernels below are written over what the line above defines
 #include "compute/cpu/kernels_table.h"
@@ -8,6 +8,7 @@
 #include "compute/cpu/tile_amx.h"
 // tiles first: the others are built on them
 #include "compute/cpu/kernel_amx.h"
+#include "compute/cpu/kernel_int8_amx.h"
 #include "compute/cpu/kernel_linear_backward_amx.h"
 #include "compute/cpu/kernel_softmax_amx.h"
 // softmax before attention
@@ -25,7 +26,11 @@ constexpr Kernels with_tiles() {
                      .operands = nullptr,
                      .arranged_rows = tile_height,
                      .arrange = arrange,
-                     .multiply = amx_linear};
+                     .multiply = amx_linear<Bf16Weights, Bf16Tiles>};
+  out.int8_linear.block_rows = 512;
+  out.int8_linear.arranged_rows = tile_height;
+  out.int8_linear.arrange = arrange_groups;
+  out.int8_linear.multiply = amx_linear<Int8Weights, Int8Tiles>;
   out.gradient_rows = amx_gradient_rows;
   out.gradient_columns = amx_gradient_columns;
   out.gradient_panels = amx_gradient_panels;

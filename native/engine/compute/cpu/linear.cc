@@ -53,12 +53,12 @@ const void* Linear::operands(const bf16* x, uint32_t rows, const PackedMatrix& w
 const std::byte* Linear::arrange(const std::byte* x, uint32_t rows, const Panels& w) {
   if (!w.kernels.arrange) return x;
   const uint32_t together = w.kernels.arranged_rows, parts = divide_up(rows, together);
-  const size_t part_bytes = together * w.kernels.operand_row_bytes(w.k);
+  const size_t operand_bytes = w.kernels.operand_row_bytes(w.k), part_bytes = together * operand_bytes;
+  const size_t row_bytes = w.kernels.operands ? operand_bytes : w.k * sizeof(bf16);
   std::byte* out = arranged_.grow(parts * part_bytes);
   const auto work = [&](uint32_t part, uint32_t) {
     const uint32_t first = part * together;
-    w.kernels.arrange(x + size_t{first} * w.k * sizeof(bf16), std::min(together, rows - first), w.k,
-                      out + part * part_bytes);
+    w.kernels.arrange(x + first * row_bytes, std::min(together, rows - first), w.k, out + part * part_bytes);
   };
   if (size_t{rows} * w.k < least_elements) {
     for (uint32_t part = 0; part < parts; ++part) work(part, 0);

@@ -11,6 +11,7 @@ namespace {
 constexpr uint32_t tile_height = 16;
 constexpr uint32_t step_lines = 16;  // of a right operand, in one tile: 32 elements of k
 constexpr size_t step_bytes = step_lines * line_bytes;
+constexpr size_t left_line_bytes = 4;  // what a row has to be multiplied by a line: two bf16 or four int8
 
 // The intrinsics are assembly that does not say which memory it reads.
 inline void settle_memory() { asm volatile("" ::: "memory"); }
@@ -71,43 +72,76 @@ struct RightLines {
   const std::byte* line[V];
 };
 
+// What a step adds to the sums. The intrinsics paste the tiles' numbers into assembly, which template arguments are
+// not.
+#define NPR_TILE_PRODUCT(name, intrinsic)           \
+  struct name {                                     \
+    template <int sum, int left, int right>         \
+    static void add() {                             \
+      static_assert(left == 4 || left == 5);        \
+      if constexpr (left == 5) {                    \
+        static_assert(sum == (right == 6 ? 1 : 3)); \
+        if constexpr (right == 6) {                 \
+          intrinsic(1, 5, 6);                       \
+        } else {                                    \
+          intrinsic(3, 5, 7);                       \
+        }                                           \
+      } else if constexpr (right == 6) {            \
+        if constexpr (sum == 0) {                   \
+          intrinsic(0, 4, 6);                       \
+        } else {                                    \
+          intrinsic(2, 4, 6);                       \
+        }                                           \
+      } else if constexpr (sum == 1) {              \
+        intrinsic(1, 4, 7);                         \
+      } else if constexpr (sum == 2) {              \
+        intrinsic(2, 4, 7);                         \
+      } else {                                      \
+        intrinsic(3, 4, 7);                         \
+      }                                             \
+    }                                               \
+  };
+NPR_TILE_PRODUCT(Bf16Product, _tile_dpbf16ps)  // of bf16, summed as floats
+NPR_TILE_PRODUCT(Int8Product, _tile_dpbsud)    // of int8 and uint8, summed as whole numbers
+#undef NPR_TILE_PRODUCT
+
 // Sum (tile of rows a, right operand v) is tile a + A v.
-template <int A, int V>
+template <int A, int V, class Product = Bf16Product>
 inline void multiply_step(const LeftRows& left, const RightLines<V>& right, uint32_t step) {
   const std::byte* x = left.row + step * left.step;
   const size_t offset = step * step_bytes;
   _tile_loadd(4, x, left.row_bytes);
   if constexpr (A == 2) _tile_loadd(5, x + left.tile_bytes, left.row_bytes);
   _tile_loadd(6, right.line[0] + offset, line_bytes);
-  _tile_dpbf16ps(0, 4, 6);
-  if constexpr (A == 2) _tile_dpbf16ps(1, 5, 6);
+  Product::template add<0, 4, 6>();
+  if constexpr (A == 2) Product::template add<1, 5, 6>();
   if constexpr (V > 1) {
     _tile_loadd(7, right.line[1] + offset, line_bytes);
     if constexpr (A == 2) {
-      _tile_dpbf16ps(2, 4, 7);
-      _tile_dpbf16ps(3, 5, 7);
+      Product::template add<2, 4, 7>();
+      Product::template add<3, 5, 7>();
     } else {
-      _tile_dpbf16ps(1, 4, 7);
+      Product::template add<1, 4, 7>();
     }
   }
   if constexpr (V > 2) {
     _tile_loadd(6, right.line[2] + offset, line_bytes);
-    _tile_dpbf16ps(2, 4, 6);
+    Product::template add<2, 4, 6>();
   }
   if constexpr (V > 3) {
     _tile_loadd(7, right.line[3] + offset, line_bytes);
-    _tile_dpbf16ps(3, 4, 7);
+    Product::template add<3, 4, 7>();
   }
 }
 
-// The last elements of k, fewer than a step: both sides padded with zeros.
-template <int A, int V>
+// The last lines, fewer than a step: both sides padded with zeros.
+template <int A, int V, class Product = Bf16Product>
 inline void multiply_rest(const LeftRows& left, uint32_t rows, const RightLines<V>& right, uint32_t step,
                           uint32_t lines) {
   alignas(64) std::byte x[A * tile_height][64] = {}, padded[V * step_bytes] = {};
   for (uint32_t r = 0; r < rows; ++r) {
     const std::byte* row = left.row + r / tile_height * left.tile_bytes + r % tile_height * left.row_bytes;
-    __builtin_memcpy(x[r], row + step * left.step, lines * 2 * sizeof(bf16));
+    __builtin_memcpy(x[r], row + step * left.step, lines * left_line_bytes);
   }
   RightLines<V> panels;
   for (int v = 0; v < V; ++v) {
@@ -115,19 +149,19 @@ inline void multiply_rest(const LeftRows& left, uint32_t rows, const RightLines<
     __builtin_memcpy(padded + v * step_bytes, right.line[v] + step * step_bytes, lines * line_bytes);
   }
   settle_memory();
-  multiply_step<A, V>(plain_rows(x, 64), panels, 0);
+  multiply_step<A, V, Product>(plain_rows(x, 64), panels, 0);
 }
 
 // Onto the sums: `rows` rows of the left operand times `lines` lines of the right one. ahead(i): at step i.
-template <int A, int V, class Ahead>
+template <int A, int V, class Product = Bf16Product, class Ahead>
 inline void multiply_lines(const LeftRows& left, uint32_t rows, const RightLines<V>& right, uint32_t lines,
                            const Ahead& ahead) {
   const uint32_t steps = lines / step_lines;
   for (uint32_t i = 0; i < steps; ++i) {
     ahead(i);
-    multiply_step<A, V>(left, right, i);
+    multiply_step<A, V, Product>(left, right, i);
   }
-  if (const uint32_t rest = lines % step_lines) multiply_rest<A, V>(left, rows, right, steps, rest);
+  if (const uint32_t rest = lines % step_lines) multiply_rest<A, V, Product>(left, rows, right, steps, rest);
 }
 
 inline void zero_sums() {
@@ -146,7 +180,7 @@ inline void load_sums(const float* c, size_t row_bytes) {
   if constexpr (A * V > 3) _tile_loadd(3, at + (A == 2 ? below + 64 : 192), row_bytes);
 }
 template <int A, int V>
-inline void store_sums(float* c, size_t row_bytes) {
+inline void store_sums(void* c, size_t row_bytes) {
   auto* at = reinterpret_cast<std::byte*>(c);
   const size_t below = tile_height * row_bytes;
   _tile_stored(0, at, row_bytes);
