@@ -2,7 +2,7 @@
 import { fileURLToPath } from 'node:url';
 import { output } from './process.js';
 
-type Program = 'engine_bench' | 'kernels_bench' | 'step_bench';
+type Program = 'engine_bench' | 'kernels_bench' | 'step_bench' | 'training_bench';
 
 export type Line =
   | { type: 'model'; backend: string; threads: number; parameters: number }

@@ -8,7 +8,7 @@ export function output(
 ): Promise<string> {
   return new Promise((resolve, reject) => {
     execFile(program, flags, { ...options, encoding: 'utf8' }, (error, stdout, stderr) => {
-      if (error) reject(new Error(stderr.trim() || error.message));
+      if (error) reject(Object.assign(error, { message: stderr.trim() || error.message }));
       else resolve(stdout);
     });
   });

@@ -18,10 +18,22 @@ import { nprServe } from './peers/npr_serve.js';
 import { floorsText, int8Text, measureSpeed, type Speed, speedText, startupText } from './speed.js';
 import { measureStep, type Step, stepText } from './step.js';
 import { measureStreams, type Streams, streamsText } from './streams.js';
+import { measureTraining, type Training, trainingText } from './training.js';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
-const bundled = join(root, 'models', 'npr-lab');
-const parts = ['qwen3-0.6b', 'bundled', 'accuracy', 'kernels', 'step', 'http', 'streams', 'peers'] as const;
+const bundled = join(root, 'models', 'npr-tiny');
+const lab = join(root, 'test', 'fixtures', 'npr-lab');
+const parts = [
+  'qwen3-0.6b',
+  'bundled',
+  'accuracy',
+  'kernels',
+  'step',
+  'http',
+  'streams',
+  'training',
+  'peers',
+] as const;
 
 const options = new Command('bench')
   .addOption(new Option('--only <part>', 'measure one part').choices(parts))
@@ -29,6 +41,7 @@ const options = new Command('bench')
   .option('--rounds <n>', 'how often each figure is taken (default: 5, quick: 1)', count)
   .option('--threads <n>', 'compute threads', count, availableParallelism())
   .option('--llama-batched-bench <path>', 'compare with this build of llama.cpp, too')
+  .option('--torch <python>', 'compare training with the PyTorch of this Python, which has transformers, too')
   .parse()
   .opts<{
     only?: (typeof parts)[number];
@@ -36,6 +49,7 @@ const options = new Command('bench')
     rounds?: number;
     threads: number;
     llamaBatchedBench?: string;
+    torch?: string;
   }>();
 
 const { threads } = options;
@@ -48,6 +62,7 @@ const results: {
   step: Step[];
   http: Http[];
   streams: Streams[];
+  training: Training[];
   peers: Comparison[];
 } = {
   speed: [],
@@ -56,6 +71,7 @@ const results: {
   step: [],
   http: [],
   streams: [],
+  training: [],
   peers: [],
 };
 const peers = wants('peers') ? await findPeers() : [];
@@ -71,7 +87,7 @@ if (wants('qwen3-0.6b')) {
   print([speedText, startupText, int8Text, floorsText].map((text) => text(speed)).join('\n\n'));
 }
 if (wants('bundled')) {
-  const speed = await measureSpeed('npr-lab', bundled, {
+  const speed = await measureSpeed('npr-tiny', bundled, {
     threads,
     rounds,
     tokens: options.quick ? 32 : 256,
@@ -83,8 +99,7 @@ if (wants('bundled')) {
   );
 }
 if (wants('accuracy')) {
-  const traces = join(root, 'test', 'fixtures', 'npr-lab', 'greedy.json');
-  const accuracy = await measureAccuracy('npr-lab', bundled, { threads, traces });
+  const accuracy = await measureAccuracy('npr-lab', lab, { threads, traces: join(lab, 'greedy.json') });
   results.accuracy.push(accuracy);
   print(accuracyText(accuracy));
 }
@@ -100,7 +115,7 @@ if (wants('step')) {
   print(stepText(step));
 }
 if (wants('http')) {
-  const http = await measureHttp('npr-lab', bundled, { threads, rounds, seconds: options.quick ? 1 : 3 });
+  const http = await measureHttp('npr-tiny', bundled, { threads, rounds, seconds: options.quick ? 1 : 3 });
   results.http.push(http);
   print(httpText(http));
 }
@@ -116,12 +131,17 @@ if (wants('streams')) {
     },
     ...(options.quick ? { tokens: 8, seconds: 1, warmUp: 1 } : { tokens: 64, seconds: 5, warmUp: 5 }),
   });
-  const small = await measureStreams('npr-lab', bundled, {
+  const small = await measureStreams('npr-tiny', bundled, {
     ...{ threads, rounds, streams: 64, content: 'Compute 12*3 + 45*2 - 7*8.' },
     ...(options.quick ? { tokens: 64, seconds: 1, warmUp: 1 } : { tokens: 256, seconds: 3, warmUp: 15 }),
   });
   results.streams.push(big, small);
   print([big, small].map(streamsText).join('\n\n'));
+}
+if (wants('training')) {
+  const training = await measureTraining(threads, Math.min(rounds, 3), options.torch); // minutes a round
+  results.training.push(training);
+  print(trainingText(training));
 }
 if (peers.length > 0) {
   const tokens = options.quick ? 8 : 32;

@@ -34,7 +34,7 @@ scratch=$(mktemp -d "${TMPDIR:-/tmp}/check-cuda.XXXXXX")
 models=$scratch # memory, where there is enough, is faster than a disk
 (($(df --output=avail -B1000000000 /dev/shm | tail -n 1) > 12)) && models=$(mktemp -d /dev/shm/check-cuda.XXXXXX)
 trap 'rm -rf "$scratch" "$models"' EXIT
-export programs scratch NPR_FIXTURES=${NPR_FIXTURES:-$root/test/fixtures} NPR_MODELS=${NPR_MODELS:-$root/models}
+export programs scratch NPR_FIXTURES=${NPR_FIXTURES:-$root/test/fixtures}
 export NPR_TEST_DEVICE=cuda PYTHONUNBUFFERED=1
 
 # Runs a command for what is left of the part's time, at most $1 seconds.

@@ -87,7 +87,6 @@ inline std::string folder(const char* variable, const char* built) {
 }  // namespace check
 
 #define NPR_FIXTURES check::folder("NPR_FIXTURES", NPR_ROOT "/test/fixtures")
-#define NPR_MODELS check::folder("NPR_MODELS", NPR_ROOT "/models")
 #define TEST(name)                                                   \
   static void test_##name();                                         \
   static const check::Register register_##name(#name, &test_##name); \

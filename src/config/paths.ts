@@ -4,4 +4,4 @@ import { fileURLToPath } from 'node:url';
 
 export const packageRoot = fileURLToPath(new URL('../../', import.meta.url));
 
-export const bundledModel = join(packageRoot, 'models', 'npr-lab');
+export const bundledModel = join(packageRoot, 'models', 'npr-tiny');

@@ -2,6 +2,7 @@
  * Puts a batch of groups together from groups that run at once. Which ones it holds is decided by their order alone, never by
  * who finished first: that would favour short responses.
  */
+import { setMaxListeners } from 'node:events';
 
 export interface BatchOptions<G> {
   /** Place of the first group in the order of questions. */
@@ -31,6 +32,7 @@ export async function sampleBatch<G>(options: BatchOptions<G>): Promise<Batch<G>
   const end = first + limit;
   const done = new Map<number, G>();
   const abort = new AbortController();
+  setMaxListeners(0, abort.signal); // one a request
   const running = new Map<number, Promise<number>>();
   const batch: Batch<G> = { useful: [], seen: [], next: first };
   let launched = first;

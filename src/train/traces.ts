@@ -1,4 +1,5 @@
 /** Rejection sampling: what beta learns from are responses of zero's model that are right and strictly valid. */
+import { setMaxListeners } from 'node:events';
 import { mkdir, open, readFile, truncate } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { names, writeFile } from '../checkpoint/durable.js';
@@ -99,6 +100,7 @@ export async function keepTraces(parts: RejectionParts, file: string): Promise<v
   const running = new Map<number, Promise<Trial>>();
   const failed = new AbortController();
   const signal = AbortSignal.any([parts.signal, failed.signal]);
+  setMaxListeners(0, signal); // one a question
   const kept = trials.filter(({ response }) => response !== null);
   try {
     for (let launched = trials.length; trials.length < examples.length; ) {

@@ -1,13 +1,13 @@
 /** The engine as the rest of the program sees it, over the addon. */
 import { describe, expect, it } from 'vitest';
-import { bundledModel } from '../../src/config/paths.js';
 import { loadEngine } from '../../src/engine/engine.js';
 import type { EngineEvent } from '../../src/engine/types.js';
 import { Tokenizer } from '../../src/tokenizer/tokenizer.js';
+import { labModel } from '../lab_model.js';
 import { engineOptions, until } from '../server/start.js';
 import { engineRequest } from './request.js';
 
-const { vocabulary } = await Tokenizer.load(bundledModel);
+const { vocabulary } = await Tokenizer.load(labModel);
 
 describe('the engine', () => {
   it('tells a request everything, and log-probabilities where it asks for them', async () => {

@@ -1,11 +1,11 @@
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { describe, expect, it } from 'vitest';
+import { labModel as model } from '../lab_model.js';
 
 const addon = fileURLToPath(
   new URL('../../build/native/native/engine/addon/npr_addon.node', import.meta.url),
 );
-const model = fileURLToPath(new URL('../../models/npr-lab', import.meta.url));
 
 /** Loads the model in a worker's environment, without its tokenizer, and says when. */
 const loading = `

@@ -1,19 +1,19 @@
-/** The trainer over the addon and the bundled model. */
+/** The trainer over the addon and the lab model. */
 import { cp, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
-import { bundledModel } from '../../src/config/paths.js';
 import { loadEngine } from '../../src/engine/engine.js';
 import { EngineError } from '../../src/engine/errors.js';
 import type { TrainerOptions, TrainGroup, Trajectory } from '../../src/engine/trainer_types.js';
 import type { Engine } from '../../src/engine/types.js';
 import { FlatOrder } from '../../src/parallel/flat_order.js';
 import { Tokenizer } from '../../src/tokenizer/tokenizer.js';
+import { labModel } from '../lab_model.js';
 import { engineOptions, until } from '../server/start.js';
 import { engineRequest } from './request.js';
 
-const tokenizer = await Tokenizer.load(bundledModel);
+const tokenizer = await Tokenizer.load(labModel);
 const { vocabulary } = tokenizer;
 const prompt = await tokenizer.renderChat([{ role: 'user', content: 'Compute 51*6 + 80*2.' }], {
   addGenerationPrompt: true,
@@ -120,7 +120,7 @@ describe('the trainer', () => {
     const state = join(directory, 'state.safetensors');
     await trainer.saveState(state);
     const model = join(directory, 'model');
-    await cp(bundledModel, model, { recursive: true });
+    await cp(labModel, model, { recursive: true });
     await trainer.saveWeights(model);
     const saved = await scores();
     expect(saved).not.toEqual(start);

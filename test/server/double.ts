@@ -109,7 +109,7 @@ export function delta(
   return { type: 'delta', choice: 0, branch: 0, channel: 'content', text, tokens, forced: false, ...more };
 }
 
-/** The bundled model's; a stretch of any other text counts as one token here. */
+/** The lab model's; a stretch of any other text counts as one token here. */
 const tags = new Map<string, number>(
   ['guideline', 'plan', 'step', 'takeaway'].flatMap((name, i): [string, number][] => [
     [`<${name}>`, 369 + 2 * i],

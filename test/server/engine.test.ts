@@ -1,15 +1,15 @@
-/** The whole server over the true engine and the bundled model. */
+/** The whole server over the true engine and the lab model. */
 import { readFileSync } from 'node:fs';
 import OpenAI from 'openai';
 import type { Static } from 'typebox';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import WebSocket from 'ws';
-import { bundledModel } from '../../src/config/paths.js';
 import { loadEngine } from '../../src/engine/engine.js';
 import type { Engine } from '../../src/engine/types.js';
 import type { ChatResponse } from '../../src/server/schemas/chat.js';
 import type { CompletionResponse } from '../../src/server/schemas/completions.js';
 import { Tokenizer } from '../../src/tokenizer/tokenizer.js';
+import { labModel } from '../lab_model.js';
 import { engineOptions, startServer, type TestServer, until } from './start.js';
 
 type Chat = Static<typeof ChatResponse>;
@@ -19,7 +19,7 @@ let engine: Engine;
 let tokenizer: Tokenizer;
 let server: TestServer;
 beforeAll(async () => {
-  tokenizer = await Tokenizer.load(bundledModel);
+  tokenizer = await Tokenizer.load(labModel);
   engine = await loadEngine(engineOptions({ kvMemoryBytes: 32 * 2 ** 20 }), tokenizer.vocabulary);
   server = await startServer(engine);
 });

@@ -2,9 +2,9 @@
 import { Agent, request as httpRequest } from 'node:http';
 import OpenAI from 'openai';
 import { afterEach, describe, expect, it } from 'vitest';
-import { bundledModel } from '../../src/config/paths.js';
 import { ServedModel } from '../../src/server/model.js';
 import { Tokenizer } from '../../src/tokenizer/tokenizer.js';
+import { labModel } from '../lab_model.js';
 import {
   choiceFinished,
   delta,
@@ -42,7 +42,7 @@ it('answers 503 until the model is loaded', async () => {
     expect(await response.json()).toMatchObject({ error: { code: 'loading', type: 'server_error' } });
   }
   expect((await fetch(`${server.url}/metrics`)).status).toBe(200);
-  server.service.ready(new ServedModel('npr-lab', new ScriptedEngine(), await Tokenizer.load(bundledModel)));
+  server.service.ready(new ServedModel('npr-lab', new ScriptedEngine(), await Tokenizer.load(labModel)));
   expect(await (await fetch(`${server.url}/health`)).json()).toEqual({
     status: 'ready',
     running: 0,

@@ -1,9 +1,9 @@
 /** The OpenAPI document, and thousands of bodies made from it: valid ones, and ones with something wrong. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { bundledModel } from '../../src/config/paths.js';
 import { loadEngine } from '../../src/engine/engine.js';
 import type { Engine } from '../../src/engine/types.js';
 import { Tokenizer } from '../../src/tokenizer/tokenizer.js';
+import { labModel } from '../lab_model.js';
 import { Fuzzer, type Schema } from './fuzzer.js';
 import { engineOptions, startServer, type TestServer, until } from './start.js';
 
@@ -17,7 +17,7 @@ let engine: Engine;
 let server: TestServer;
 let document: Document;
 beforeAll(async () => {
-  const tokenizer = await Tokenizer.load(bundledModel);
+  const tokenizer = await Tokenizer.load(labModel);
   // A small pool, so that a body without max_tokens soon ends.
   engine = await loadEngine(engineOptions({ kvMemoryBytes: 2 ** 19 }), tokenizer.vocabulary);
   server = await startServer(engine, { bodyLimit: 2 ** 20 });

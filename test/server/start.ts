@@ -2,7 +2,6 @@
 import type { AddressInfo } from 'node:net';
 import OpenAI from 'openai';
 import { vi } from 'vitest';
-import { bundledModel } from '../../src/config/paths.js';
 import { resolveSettings } from '../../src/config/resolve.js';
 import { ServeSettings } from '../../src/config/settings.js';
 import type { Engine, LoadOptions } from '../../src/engine/types.js';
@@ -10,13 +9,14 @@ import { createApp } from '../../src/server/app.js';
 import { ServedModel } from '../../src/server/model.js';
 import { Service } from '../../src/server/service.js';
 import { Tokenizer } from '../../src/tokenizer/tokenizer.js';
+import { labModel } from '../lab_model.js';
 
 // Limits only for what hangs: a busy machine takes its time.
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
 export async function startServer(engine: Engine, given: Partial<ServeSettings> = {}) {
   const server = await startLoading(given);
-  server.service.ready(new ServedModel('npr-lab', engine, await Tokenizer.load(bundledModel)));
+  server.service.ready(new ServedModel('npr-lab', engine, await Tokenizer.load(labModel)));
   return server;
 }
 
@@ -48,10 +48,10 @@ export async function startLoading(given: Partial<ServeSettings> = {}) {
   };
 }
 
-/** For loadEngine with the bundled model. */
+/** For loadEngine with the lab model. */
 export function engineOptions(given: Partial<LoadOptions> = {}): LoadOptions {
   return {
-    model: bundledModel,
+    model: labModel,
     device: 'cpu',
     threads: 2,
     kvMemoryBytes: 16 * 2 ** 20,

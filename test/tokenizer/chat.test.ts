@@ -6,6 +6,7 @@ import { ChatTemplate, type TemplateMessage } from '../../src/tokenizer/chat_tem
 import { ChatError } from '../../src/tokenizer/errors.js';
 import type { ChatMessage } from '../../src/tokenizer/messages.js';
 import { Tokenizer } from '../../src/tokenizer/tokenizer.js';
+import { labModel } from '../lab_model.js';
 import { pick, random, randomSegments } from '../parallel/random.js';
 import { ModelDirectories } from './models.js';
 
@@ -143,7 +144,7 @@ describe('assistant messages', () => {
   );
 
   it('give the tokens that were generated, as text and as segments', async () => {
-    const lab = await Tokenizer.load('models/npr-lab');
+    const lab = await Tokenizer.load(labModel);
     for (const { prompt_tokens, tokens, text } of traces) {
       const content = lab.decode(prompt_tokens).split('user\n')[1]?.split('<|im_end|>')[0] as string;
       const answer = text.replace('<|im_end|>', '');

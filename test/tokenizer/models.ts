@@ -1,9 +1,8 @@
-/** Model directories for tests, made from the bundled model's tokenizer. */
+/** Model directories for tests, made from the lab model's tokenizer. */
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-
-export const NPR_LAB = 'models/npr-lab';
+import { labModel } from '../lab_model.js';
 
 export interface TokenizerJson {
   added_tokens: Record<string, unknown>[];
@@ -17,10 +16,10 @@ export class ModelDirectories {
   readonly #root = mkdtempSync(join(tmpdir(), 'npr-tokenizer-'));
   #count = 0;
 
-  /** A copy of the bundled model's tokenizer with files replaced (an object as JSON), null: left out. */
+  /** A copy of the lab model's tokenizer with files replaced (an object as JSON), null: left out. */
   make(files: Record<string, unknown>, edit: (tokenizer: TokenizerJson) => void = () => {}): string {
     const directory = join(this.#root, String(this.#count++));
-    cpSync(NPR_LAB, directory, { recursive: true, filter: (path) => !path.endsWith('.safetensors') });
+    cpSync(labModel, directory, { recursive: true, filter: (path) => !path.endsWith('.safetensors') });
     const path = join(directory, 'tokenizer.json');
     const tokenizer = JSON.parse(readFileSync(path, 'utf8')) as TokenizerJson;
     edit(tokenizer);

@@ -1,12 +1,13 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Tokenizer } from '../../src/tokenizer/tokenizer.js';
-import { ModelDirectories, NPR_LAB, type TokenizerJson } from './models.js';
+import { labModel } from '../lab_model.js';
+import { ModelDirectories, type TokenizerJson } from './models.js';
 
 const models = new ModelDirectories();
 let tokenizer: Tokenizer;
 beforeAll(async () => {
-  tokenizer = await Tokenizer.load(NPR_LAB);
+  tokenizer = await Tokenizer.load(labModel);
 });
 afterAll(() => models.remove());
 

@@ -2,11 +2,11 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { bundledModel } from '../../src/config/paths.js';
 import { Tokenizer } from '../../src/tokenizer/tokenizer.js';
 import { type Asked, type ComparisonOptions, compareStages, overall } from '../../src/train/comparison.js';
 import { comparisonTables } from '../../src/train/comparison_tables.js';
 import type { StageName } from '../../src/train/settings.js';
+import { labModel } from '../lab_model.js';
 import { parallelText, TrainableEngine } from './double.js';
 import { runSettings } from './settings.js';
 import { SOLVERS } from './tasks/solve.js';
@@ -16,7 +16,7 @@ let tokenizer: Tokenizer;
 const engines: TrainableEngine[] = [];
 beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), 'npr-comparison-'));
-  tokenizer = await Tokenizer.load(bundledModel);
+  tokenizer = await Tokenizer.load(labModel);
 });
 afterAll(() => rmSync(directory, { recursive: true }));
 

@@ -1,15 +1,15 @@
-/** The true engine under the loop: what a run of the bundled model promises. */
+/** The true engine under the loop: what a run of the lab model promises. */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { bundledModel } from '../../src/config/paths.js';
 import { loadEngine } from '../../src/engine/engine.js';
 import { Tokenizer } from '../../src/tokenizer/tokenizer.js';
 import { Lines } from '../../src/train/log/lines.js';
 import { RunLog } from '../../src/train/log/run_log.js';
 import type { LoadModel } from '../../src/train/open_stage.js';
 import { openOutput, train } from '../../src/train/run.js';
+import { labModel } from '../lab_model.js';
 import { runSettings } from './settings.js';
 
 let directory: string;
@@ -48,7 +48,7 @@ function settings(output: string) {
     reward: join(directory, 'reward.mjs'),
   };
   return runSettings({
-    model: bundledModel,
+    model: labModel,
     output,
     data: { tasks: { families: ['products'], count: 20 } },
     checkpoints: { every: 1 },
@@ -83,7 +83,7 @@ const records = (output: string) =>
     .split('\n')
     .map((line): Record<string, number | string> => JSON.parse(line));
 
-describe('a run of the bundled model', () => {
+describe('a run of the lab model', () => {
   it('agrees with its rollouts in every bit, and is the same when it is resumed', async () => {
     const [whole, parts] = ['whole', 'parts'].map((name) => join(directory, name)) as [string, string];
     expect(await run(whole, false)).toBe(true);
@@ -101,6 +101,6 @@ describe('a run of the bundled model', () => {
     expect(comparable(parts)).toEqual(comparable(whole));
     const weights = (output: string) => readFileSync(join(output, 'papo', 'model', 'model.safetensors'));
     expect(weights(parts).equals(weights(whole))).toBe(true);
-    expect(weights(whole).equals(readFileSync(join(bundledModel, 'model.safetensors')))).toBe(false);
+    expect(weights(whole).equals(readFileSync(join(labModel, 'model.safetensors')))).toBe(false);
   });
 });

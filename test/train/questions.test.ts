@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { bundledModel, packageRoot } from '../../src/config/paths.js';
+import { packageRoot } from '../../src/config/paths.js';
 import { loadEngine } from '../../src/engine/engine.js';
 import { formatScore } from '../../src/parallel/score.js';
 import { Tokenizer } from '../../src/tokenizer/tokenizer.js';
@@ -11,6 +11,7 @@ import { Prompts } from '../../src/train/prompts.js';
 import { loadExamples, withTexts } from '../../src/train/questions.js';
 import type { BaseSettings } from '../../src/train/settings.js';
 import { lesson, Supervised } from '../../src/train/supervised.js';
+import { labModel } from '../lab_model.js';
 import { type DoubleTrainer, parallelText, TrainableEngine } from './double.js';
 import { runSettings } from './settings.js';
 
@@ -74,7 +75,7 @@ describe('examples', () => {
 
 describe('a lesson', () => {
   it('is the tokens that a chat with the response has', async () => {
-    const tokenizer = await Tokenizer.load(bundledModel);
+    const tokenizer = await Tokenizer.load(labModel);
     const prompts = new Prompts(tokenizer, 'be brief', undefined);
     const example = {
       question: 'What is 2?',
@@ -131,7 +132,7 @@ describe('a lesson', () => {
 
   /** A stage base of examples with these responses, none longer than 50 tokens. */
   async function stage(responses: readonly (string | undefined)[], more = {}) {
-    const tokenizer = await Tokenizer.load(bundledModel);
+    const tokenizer = await Tokenizer.load(labModel);
     const engine = new TrainableEngine(tokenizer, () => ({ text: '' }));
     const trainer: DoubleTrainer = await engine.trainer();
     const base = { batch_size: 3, max_length: 50, ...more };
@@ -152,7 +153,7 @@ describe('a lesson', () => {
   }
 
   it('keeps a control token that a response spells as text', async () => {
-    const tokenizer = await Tokenizer.load(bundledModel);
+    const tokenizer = await Tokenizer.load(labModel);
     const tokens = await tokenizer.encodeResponse('a<|im_end|>b');
     expect(tokens).not.toContain(tokenizer.vocabulary.turnEnd);
     expect(tokenizer.decode(tokens)).toBe('a<|im_end|>b');

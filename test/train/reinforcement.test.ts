@@ -1,5 +1,4 @@
 import { beforeAll, describe, expect, it } from 'vitest';
-import { bundledModel } from '../../src/config/paths.js';
 import type { TrainGroup } from '../../src/engine/trainer_types.js';
 import type { EngineEvent } from '../../src/engine/types.js';
 import { formatScore } from '../../src/parallel/score.js';
@@ -9,12 +8,13 @@ import { Prompts } from '../../src/train/prompts.js';
 import { Reinforcement } from '../../src/train/reinforcement.js';
 import type { Scorer } from '../../src/train/scoring.js';
 import type { PapoSettings, ZeroSettings } from '../../src/train/settings.js';
+import { labModel } from '../lab_model.js';
 import { parallelText, TrainableEngine, type Writer } from './double.js';
 import { runSettings } from './settings.js';
 
 let tokenizer: Tokenizer;
 beforeAll(async () => {
-  tokenizer = await Tokenizer.load(bundledModel);
+  tokenizer = await Tokenizer.load(labModel);
 });
 
 const examples = Array.from({ length: 12 }, (_, i) => ({ question: `What is ${i}?`, answer: String(i) }));

@@ -2,12 +2,12 @@ import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, wri
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { bundledModel } from '../../src/config/paths.js';
 import { Tokenizer } from '../../src/tokenizer/tokenizer.js';
 import { Lines } from '../../src/train/log/lines.js';
 import { RunLog } from '../../src/train/log/run_log.js';
 import { openOutput, train } from '../../src/train/run.js';
 import type { StageName } from '../../src/train/settings.js';
+import { labModel } from '../lab_model.js';
 import { parallelText, TrainableEngine, type Writer } from './double.js';
 import { runSettings } from './settings.js';
 
@@ -15,7 +15,7 @@ let directory: string;
 let tokenizer: Tokenizer;
 beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), 'npr-run-'));
-  tokenizer = await Tokenizer.load(bundledModel);
+  tokenizer = await Tokenizer.load(labModel);
 });
 afterAll(() => rmSync(directory, { recursive: true }));
 
@@ -43,7 +43,7 @@ function settings(output: string, more: object = {}) {
     schedule: { warmup_steps: 0 },
   };
   return runSettings({
-    model: bundledModel,
+    model: labModel,
     output,
     data: { files: [{ path: questions(0, 20) }] },
     validation: { data: { files: [{ path: questions(18, 24) }] }, every: 2, samples: 2, max_tokens: 200 },
@@ -301,7 +301,7 @@ describe('one stage', () => {
 
 it('a stage that ended early, killed before its model was there, is not gone on with', async () => {
   const [output, sure] = [join(directory, 'early'), join(directory, 'sure')];
-  cpSync(bundledModel, sure, { recursive: true });
+  cpSync(labModel, sure, { recursive: true });
   writeFileSync(join(sure, 'model.safetensors'), '{"skill": 1.1}');
   const run = settings(output);
   run.stages = { papo: { ...run.stages.papo, from: sure, max_uniform_steps: 2 } as never };

@@ -1,17 +1,17 @@
 import { beforeAll, expect, it } from 'vitest';
-import { bundledModel } from '../../src/config/paths.js';
 import { Tokenizer } from '../../src/tokenizer/tokenizer.js';
 import { Prompts } from '../../src/train/prompts.js';
 import { heldOutExamples } from '../../src/train/questions.js';
 import { scorer } from '../../src/train/scoring.js';
 import type { ValidationSettings } from '../../src/train/settings.js';
 import { validate } from '../../src/train/validation.js';
+import { labModel } from '../lab_model.js';
 import { TrainableEngine } from './double.js';
 import { SOLVERS } from './tasks/solve.js';
 
 let tokenizer: Tokenizer;
 beforeAll(async () => {
-  tokenizer = await Tokenizer.load(bundledModel);
+  tokenizer = await Tokenizer.load(labModel);
 });
 
 /** Of a model that knows its products, and nothing else. */

@@ -382,7 +382,7 @@ TEST(shards_hold_the_same_tensors) {
 }
 
 TEST(released_bytes_can_be_read_again) {
-  const Checkpoint checkpoint(std::string(NPR_MODELS) + "/npr-lab");
+  const Checkpoint checkpoint(std::string(NPR_FIXTURES) + "/npr-lab");
   const auto& tensor = checkpoint.tensor(embedding);
   const std::vector<std::byte> before(tensor.bytes.begin(), tensor.bytes.end());
   checkpoint.release(tensor);

@@ -1,4 +1,4 @@
-// Golden sequences: tokens of the bundled models' vocabulary, and what Hugging Face transformers computes for them in
+// Golden sequences: tokens of the lab models' vocabulary, and what Hugging Face transformers computes for them in
 // float from the stored bf16 weights.
 #pragma once
 #include <cstring>

@@ -98,8 +98,10 @@ TEST(layout_is_the_goldens) {
   CHECK(masks >= 20);
 }
 
-TEST(npr_lab) { check_model(std::string(NPR_MODELS) + "/npr-lab", "npr-lab"); }
-TEST(npr_lab_of_int8) { check_model(std::string(NPR_MODELS) + "/npr-lab", "npr-lab", test::WeightFormat::int8, 8, 2); }
+TEST(npr_lab) { check_model(std::string(NPR_FIXTURES) + "/npr-lab", "npr-lab"); }
+TEST(npr_lab_of_int8) {
+  check_model(std::string(NPR_FIXTURES) + "/npr-lab", "npr-lab", test::WeightFormat::int8, 8, 2);
+}
 TEST(random_mqa) { check_model(std::string(NPR_FIXTURES) + "/random-mqa", "random-mqa"); }
 TEST(random_tied) { check_model(std::string(NPR_FIXTURES) + "/random-tied", "random-tied"); }
 TEST(random_untied_sharded) {

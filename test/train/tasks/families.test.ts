@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
 import { equalAnswers } from '../../../src/answers/equal.js';
-import { bundledModel } from '../../../src/config/paths.js';
 import { parse } from '../../../src/parallel/parse.js';
 import { canonical } from '../../../src/parallel/render.js';
 import { formatScore } from '../../../src/parallel/score.js';
@@ -12,6 +11,7 @@ import { FAMILIES, makeTasks, TaskError } from '../../../src/train/tasks/familie
 import { FAULT_NAMES, imperfectText } from '../../../src/train/tasks/imperfect.js';
 import { parallelText, sequentialText } from '../../../src/train/tasks/texts.js';
 import { taskText } from '../../../src/train/tasks/write.js';
+import { labModel } from '../../lab_model.js';
 import { SOLVERS } from './solve.js';
 
 const NAMES = Object.keys(FAMILIES);
@@ -148,7 +148,7 @@ describe('imperfectText', () => {
 });
 
 it('orbits have steps of 8 plans and more, 6 branches and more', async () => {
-  const tokenizer = await Tokenizer.load(bundledModel);
+  const tokenizer = await Tokenizer.load(labModel);
   const length = async (text: string) => (await tokenizer.encodeTurns(text)).length;
   for (const { blocks } of tasks('orbits', 20))
     for (const { plans, steps } of blocks) {

@@ -11,7 +11,7 @@
 namespace npr::compute {
 namespace {
 
-constexpr uint32_t block_vectors = 256;  // query vectors that meet a chunk's keys at once: 0.5 MiB at head_dim 128
+constexpr uint32_t block_vectors = 256;  // query vectors that meet a chunk's keys at once: they fit L2 at head_dim 128
 constexpr uint32_t no_row = UINT32_MAX;
 
 }  // namespace

@@ -48,7 +48,7 @@ const Kernels& choose(Isa isa) {
     const char* name;
     const Kernels* kernels;
   };
-  const Choice choices[] = {{Isa::amx, "amx (AMX-BF16 beside AVX-512)", amx_kernels()},
+  const Choice choices[] = {{Isa::amx, "amx (AMX with BF16 and INT8 beside AVX-512)", amx_kernels()},
                             {Isa::avx512, "avx512 (AVX-512 with BF16 and VNNI)", avx512_kernels()},
                             {Isa::avx2, "avx2 (AVX2 with FMA)", avx2_kernels()},
                             {Isa::plain, "plain", plain_kernels()}};

@@ -43,7 +43,7 @@ inline bool streams(const LinearTask& t) {
   return t.rows > 2 * tile_height && !t.add && t.out_stride % 16 == 0 && reinterpret_cast<uintptr_t>(t.out) % 64 == 0;
 }
 
-// Finished sums [rows][stride] of a task's rows from `row` and columns from `column` on.
+// Finished sums [rows][stride] of a task's rows from `row` and columns from `column` on: two tiles of rows at most.
 inline void write_tiles(const LinearTask& t, const float* sums, uint32_t stride, uint32_t row, uint32_t column,
                         uint32_t columns, bool stream) {
   LinearTask part = t;
@@ -60,58 +60,58 @@ inline void write_tiles(const LinearTask& t, const float* sums, uint32_t stride,
   }
 }
 
-// Panels of bf16 as amx_linear() takes a format: sums (+)= A tiles of rows from `row` on times V panels of a block,
-// written out after the last block. `turn` of `turns`: its share of what is to be fetched.
+// What amx_linear() multiplies by panels of bf16 with.
 struct Bf16Tiles {
+  using Weights = Bf16Weights;
+
+  // Sums (+)= A tiles of rows from `row` on times V panels of a block, written out after the last block. `turn` of
+  // `turns`: its share of what is to be fetched.
   template <int A, int V>
   static void multiply(const LinearTask& t, uint32_t row, const LineBlock& block, uint32_t turn, uint32_t turns,
-                       bool stream);
-};
-template <int A, int V>
-inline void Bf16Tiles::multiply(const LinearTask& t, uint32_t row, const LineBlock& block, uint32_t turn,
-                                uint32_t turns, bool stream) {
-  const size_t row_bytes = block.stride * sizeof(float), tile_bytes = tile_height * arranged_row_bytes(t.k);
-  const LeftRows left{
-      static_cast<const std::byte*>(t.x) + row / tile_height * tile_bytes + block.first / step_lines * step_bytes, 64,
-      tile_bytes, step_bytes};
-  RightLines<V> right;
-  for (int v = 0; v < V; ++v) right.line[v] = block.panels + v * block.panel + block.first * line_bytes;
-  float* c = block.sums + row * block.stride;
-  if (block.first) {
-    load_sums<A, V>(c, row_bytes);
-  } else {
-    zero_sums();
+                       bool stream) {
+    const size_t row_bytes = block.stride * sizeof(float), tile_bytes = tile_height * arranged_row_bytes(t.k);
+    const LeftRows left{
+        static_cast<const std::byte*>(t.x) + row / tile_height * tile_bytes + block.first / step_lines * step_bytes, 64,
+        tile_bytes, step_bytes};
+    RightLines<V> right;
+    for (int v = 0; v < V; ++v) right.line[v] = block.panels + v * block.panel + block.first * line_bytes;
+    float* c = block.sums + row * block.stride;
+    if (block.first) {
+      load_sums<A, V>(c, row_bytes);
+    } else {
+      zero_sums();
+    }
+    const Share share(turn, turns);
+    multiply_lines<A, V>(left, A * tile_height, right, block.lines, [&](uint32_t i) {
+      if (!block.ahead) return;
+      for (int v = 0; v < V; ++v) share.fetch(block.ahead + v * block.panel + i * step_bytes);
+    });
+    if (!block.last) return store_sums<A, V>(c, row_bytes);
+    alignas(64) float finished[A * tile_height][16 * V];
+    store_sums<A, V>(finished[0], sizeof finished[0]);
+    settle_memory();
+    write_tiles(t, finished[0], 16 * V, row, block.column, 16 * V, stream);
   }
-  const Share share(turn, turns);
-  multiply_lines<A, V>(left, A * tile_height, right, block.lines, [&](uint32_t i) {
-    if (!block.ahead) return;
-    for (int v = 0; v < V; ++v) share.fetch(block.ahead + v * block.panel + i * step_bytes);
-  });
-  if (!block.last) return store_sums<A, V>(c, row_bytes);
-  alignas(64) float finished[A * tile_height][16 * V];
-  store_sums<A, V>(finished[0], sizeof finished[0]);
-  settle_memory();
-  write_tiles(t, finished[0], 16 * V, row, block.column, 16 * V, stream);
-}
+};
 
-template <class Format, int V>
+template <class Tiles, int V>
 inline void amx_block(const LinearTask& t, const LineBlock& block, bool stream) {
   const uint32_t turns = (t.rows + 2 * tile_height - 1) / (2 * tile_height);
   for (uint32_t turn = 0; turn < turns; ++turn) {
     const uint32_t row = turn * 2 * tile_height;
     if (t.rows - row <= tile_height) {
-      Format::template multiply<1, V>(t, row, block, turn, turns, stream);
+      Tiles::template multiply<1, V>(t, row, block, turn, turns, stream);
     } else if constexpr (V <= 2) {
-      Format::template multiply<2, V>(t, row, block, turn, turns, stream);
+      Tiles::template multiply<2, V>(t, row, block, turn, turns, stream);
     }
   }
 }
 
-template <class Weights, class Format>
+template <class Tiles>
 void amx_linear(const LinearTask& t) {
   Shape shape;
   shape.require(2 * tile_height);
-  const auto lines = static_cast<uint32_t>(panel_lines<Weights>(t.k));
+  const auto lines = static_cast<uint32_t>(panel_lines<typename Tiles::Weights>(t.k));
   const size_t panel = lines * line_bytes;
   const uint32_t panels = (t.columns + panel_columns - 1) / panel_columns;
   const uint32_t width = t.rows <= tile_height ? 4 : 2;
@@ -140,7 +140,7 @@ void amx_linear(const LinearTask& t) {
                               .column = group * panel_columns,
                               .last = last};
         with_constant<4>(static_cast<int>(vectors),
-                         [&](auto v) { amx_block<Format, decltype(v)::value>(t, block, stream); });
+                         [&](auto v) { amx_block<Tiles, decltype(v)::value>(t, block, stream); });
       }
     }
   }

@@ -59,8 +59,7 @@ inline void amx_block_scores(const ChunkBackwardTask& t, uint32_t first, uint32_
       for (uint32_t i = 0; i < 2; ++i) {
         const uint32_t r = 2 * pair + i;
         if (r >= rows) continue;
-        const uint32_t seen = t.visible[first + r] > key ? t.visible[first + r] - key : 0;
-        const auto mask = static_cast<__mmask16>(seen >= 16 ? 0xffff : (1u << seen) - 1);
+        const __mmask16 mask = lanes_below(t.visible[first + r] > key ? t.visible[first + r] - key : 0u);
         const Vec p = exp_negative(min(set1(0.0f), load(scores[r] + key) * scale - set1(t.log_sums[first + r])));
         const Vec s = p * (load(gains[r] + key) - set1(t.deltas[first + r])) * scale;
         store_operands(rounded[0][i], Vec{_mm512_maskz_mov_ps(mask, p.v)});

@@ -28,6 +28,8 @@ void arrange_groups(const void* x, uint32_t rows, uint32_t k, void* out) {
 }
 
 struct Int8Tiles {
+  using Weights = Int8Weights;
+
   template <int A, int V>
   static void multiply(const LinearTask& t, uint32_t row, const LineBlock& block, uint32_t turn, uint32_t turns,
                        bool stream) {

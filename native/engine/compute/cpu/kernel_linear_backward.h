@@ -1,4 +1,4 @@
-// Left operands of linear layers' gradients. Included once per instruction set, after kernel_rows.h.
+// Operands of linear layers' gradients. Included once per instruction set, after kernel_linear.h and kernel_rows.h.
 #pragma once
 
 namespace npr::compute {

@@ -1,5 +1,5 @@
-// Left operands of linear layers' gradients, arranged as kernel_amx.h arranges rows. Included by kernels_amx.cc alone,
-// after kernel_amx.h.
+// Operands of linear layers' gradients, the left ones arranged as kernel_amx.h arranges rows. Included by
+// kernels_amx.cc alone, after kernel_amx.h.
 #pragma once
 
 namespace npr::compute {
@@ -7,8 +7,6 @@ namespace {
 
 // Two rows of sixteen floats, rounded: [a's | b's].
 inline __m512i round_two(__m512 a, __m512 b) { return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(b, a)); }
-
-inline __mmask16 lanes_below(uint32_t n) { return static_cast<__mmask16>(n >= 16 ? 0xffff : (1u << n) - 1); }
 
 void amx_gradient_rows(const float* g, size_t stride, uint32_t rows, uint32_t n, uint32_t k, void* out) {
   for (uint32_t r = 0; r < tile_height; ++r) {

@@ -30,7 +30,7 @@ struct LinearTask {
   float* out;               // row r at out + r * out_stride
   size_t out_stride;
   bool add;        // out += the finished sum
-  float* scratch;  // [panels, rows, panel_columns]
+  float* scratch;  // [panels, rows up to whole arranged_rows, panel_columns] to work in
 };
 
 // Rows whose columns become left operands at once.

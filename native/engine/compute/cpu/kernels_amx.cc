@@ -26,11 +26,11 @@ constexpr Kernels with_tiles() {
                      .operands = nullptr,
                      .arranged_rows = tile_height,
                      .arrange = arrange,
-                     .multiply = amx_linear<Bf16Weights, Bf16Tiles>};
+                     .multiply = amx_linear<Bf16Tiles>};
   out.int8_linear.block_rows = 512;
   out.int8_linear.arranged_rows = tile_height;
   out.int8_linear.arrange = arrange_groups;
-  out.int8_linear.multiply = amx_linear<Int8Weights, Int8Tiles>;
+  out.int8_linear.multiply = amx_linear<Int8Tiles>;
   out.gradient_rows = amx_gradient_rows;
   out.gradient_columns = amx_gradient_columns;
   out.gradient_panels = amx_gradient_panels;

@@ -69,6 +69,7 @@ const std::byte* Linear::arrange(const std::byte* x, uint32_t rows, const Panels
 }
 
 void Linear::run(const bf16* x, uint32_t rows, const PackedMatrix& w, float* out, bool add) {
+  if (rows == 0) return;
   const Panels panels{w.kernels(), w.n(), w.k(), w.panel(0), w.panel_bytes(), w.scales()};
   multiply(arrange(static_cast<const std::byte*>(operands(x, rows, w)), rows, panels), rows, panels, out, add);
 }

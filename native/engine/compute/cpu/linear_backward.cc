@@ -2,12 +2,11 @@
 
 #include <algorithm>
 #include <cstring>
-#include <vector>
 
 namespace npr::compute {
 namespace {
 
-// Of the sum over outputs, or over rows: as long as what the kernels keep in L2 at once.
+// Of the sum over outputs, or over rows: so much of 512 left operands and of a task's panels fits L2 together.
 constexpr uint32_t block = 768;
 constexpr size_t line = 64;
 constexpr uint32_t block_lines = panel_columns / 2;  // lines of a panel over 16 elements
@@ -82,10 +81,13 @@ void LinearBackward::weight(const float* g, const bf16* x, uint32_t rows, uint32
          divide_up(n, kernels.arranged_rows) * kernels.arranged_rows * kernels.operand_row_bytes(padded));
     grow(right_, right_bytes_, size_t{panels} * padded * panel_columns * sizeof(bf16));
     const size_t panel_bytes = size_t{padded} * panel_columns * sizeof(bf16);
-    threads_.run(divide_up(count, gradient_column_rows), [&](uint32_t part, uint32_t) {
-      const uint32_t row = part * gradient_column_rows, some = std::min(gradient_column_rows, count - row);
-      kernels_.gradient_columns(g + size_t{first + row} * n, n, some, n, row, padded, left_.as<std::byte>());
-      kernels_.gradient_panels(x + size_t{first + row} * k, some, k, row, panel_bytes, right_.as<std::byte>());
+    threads_.run(2 * divide_up(count, gradient_column_rows), [&](uint32_t task, uint32_t) {
+      const uint32_t row = task / 2 * gradient_column_rows, some = std::min(gradient_column_rows, count - row);
+      if (task % 2 == 0) {
+        kernels_.gradient_columns(g + size_t{first + row} * n, n, some, n, row, padded, left_.as<std::byte>());
+      } else {
+        kernels_.gradient_panels(x + size_t{first + row} * k, some, k, row, panel_bytes, right_.as<std::byte>());
+      }
     });
     linear_.multiply(left_.as<std::byte>(), n, {kernels, k, padded, right_.as<std::byte>(), panel_bytes, nullptr}, dw,
                      true);

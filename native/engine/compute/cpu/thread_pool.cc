@@ -94,7 +94,7 @@ void ThreadPool::run(uint32_t count, const std::function<void(uint32_t, uint32_t
     return;
   }
   // Many small tasks are taken some at a time: threads that count one by one wait longer for the counter than for work.
-  const uint32_t some = count / (size() * parts_a_thread) + 1;
+  const uint32_t some = (count - 1) / (size() * parts_a_thread) + 1;
   std::atomic<uint32_t> next{0};
   each([&](uint32_t thread) {
     for (uint32_t first; (first = next.fetch_add(some, std::memory_order_relaxed)) < count;) {

@@ -22,7 +22,7 @@ class ThreadPool {
   // Calls work(thread) once on every thread, thread in [0, size()), the caller being 0. Returns when all have returned;
   // rethrows the first exception.
   void each(const std::function<void(uint32_t)>& work);
-  // Calls task(index, thread) for every index in [0, count), in order of index but on any thread.
+  // Calls task(index, thread) for every index in [0, count), on any thread, on each in order.
   void run(uint32_t count, const std::function<void(uint32_t, uint32_t)>& task);
   // The same for task(index, following, thread): `following` is what the same thread takes next, for it to be fetched
   // ahead of time; `count` where nothing follows.

@@ -1,15 +1,16 @@
 // AMX's tiles, which hold sixteen rows of 64 bytes: what linear layers and attention build on. Included by
 // kernels_amx.cc alone, after kernel_linear.h.
 //
-// Bits: a step adds to an element of a product the sum of its own row's and column's sixteen pairs; which other rows
-// and columns are in the tiles does not enter, nor do pairs of zeros. Subnormal operands and sums count as zero.
+// Bits: a step adds to an element of a product the sum of its own row's and column's sixteen pairs of bf16, or fours of
+// int8; which other rows and columns are in the tiles does not enter, nor do zeros. Subnormal bf16 and sums count as
+// zero.
 #pragma once
 
 namespace npr::compute {
 namespace {
 
 constexpr uint32_t tile_height = 16;
-constexpr uint32_t step_lines = 16;  // of a right operand, in one tile: 32 elements of k
+constexpr uint32_t step_lines = 16;  // of a right operand, in one tile: 32 bf16 of k, or 64 int8
 constexpr size_t step_bytes = step_lines * line_bytes;
 constexpr size_t left_line_bytes = 4;  // what a row has to be multiplied by a line: two bf16 or four int8
 
@@ -66,7 +67,7 @@ inline LeftRows plain_rows(const void* x, size_t bytes) {
   return {static_cast<const std::byte*>(x), bytes, tile_height * bytes, 64};
 }
 
-// What V tiles of sums have as their right operands: lines of sixteen pairs each, at `line[v]` and onwards.
+// What V tiles of sums have as their right operands: lines of sixteen pairs or fours each, at `line[v]` and onwards.
 template <int V>
 struct RightLines {
   const std::byte* line[V];
@@ -181,13 +182,15 @@ inline void load_sums(const float* c, size_t row_bytes) {
 }
 template <int A, int V>
 inline void store_sums(void* c, size_t row_bytes) {
-  auto* at = reinterpret_cast<std::byte*>(c);
+  auto* at = static_cast<std::byte*>(c);
   const size_t below = tile_height * row_bytes;
   _tile_stored(0, at, row_bytes);
   if constexpr (A * V > 1) _tile_stored(1, at + (A == 2 ? below : 64), row_bytes);
   if constexpr (A * V > 2) _tile_stored(2, at + (A == 2 ? 64 : 128), row_bytes);
   if constexpr (A * V > 3) _tile_stored(3, at + (A == 2 ? below + 64 : 192), row_bytes);
 }
+
+inline __mmask16 lanes_below(uint32_t n) { return static_cast<__mmask16>(n >= 16 ? 0xffff : (1u << n) - 1); }
 
 // Sixteen lines of sixteen words each, transposed.
 inline void transpose_words(__m512i (&m)[16]) {
