@@ -43,7 +43,7 @@ export async function serve(sources: Sources): Promise<void> {
 function greeting(model: ServedModel, url: string, key: boolean): string {
   const { backend, slots } = model.engine.info;
   const body = {
-    messages: [{ role: 'user', content: 'Compute 51*6 + 80*2 + 47*6.' }],
+    messages: [{ role: 'user', content: 'Compute 9*4 + 7*6 + 8*3.' }],
     temperature: 0,
     ...(model.tokenizer.vocabulary.tags ? { parallel: true } : {}),
   };

@@ -7,6 +7,7 @@ import type { Described } from '../../src/config/expectation.js';
 import { envName, flagName } from '../../src/config/names.js';
 import { packageRoot } from '../../src/config/paths.js';
 import { GenerateSettings, ServeSettings } from '../../src/config/settings.js';
+import { labModel } from '../lab_model.js';
 
 // Limits only for what hangs: a busy machine takes its time.
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
@@ -114,7 +115,7 @@ describe('serve', () => {
   });
 
   it('drains at SIGTERM and exits 0', async () => {
-    const { child, url, exit } = await serve();
+    const { child, url, exit } = await serve('--model', labModel);
     const stream = await post(url, { ...endless, max_tokens: 2000 });
     const plain = post(url, { ...endless, max_tokens: 1000, stream: false });
     const late = post(url, { ...endless, max_tokens: 2500, stream: false });
@@ -129,7 +130,7 @@ describe('serve', () => {
   });
 
   it('cuts off after the drain timeout, and still exits 0', async () => {
-    const { child, url, exit } = await serve('--drain-timeout', '10ms');
+    const { child, url, exit } = await serve('--model', labModel, '--drain-timeout', '10ms');
     const response = await post(url, endless);
     child.kill('SIGINT');
     expect(await response.text()).toMatch(/"code":"draining"/);
@@ -137,7 +138,7 @@ describe('serve', () => {
   });
 
   it('exits at once at the second signal', async () => {
-    const { child, url, exit } = await serve('--max-running', '1');
+    const { child, url, exit } = await serve('--model', labModel, '--max-running', '1');
     const responses = await Promise.all([post(url, endless)]);
     // Waits behind the first: the drain can't be over before the second signal.
     const waiting = post(url, endless).catch(() => {});
