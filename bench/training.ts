@@ -8,7 +8,11 @@ import { type Spread, spread } from './spread.js';
 import { number, spreadText, table } from './table.js';
 
 const BRANCHES = 4;
-const TOKENS = [1024, 4096];
+/** PyTorch needs more than 24 GB for 4,096 tokens unless layers are computed again. */
+const WORK = [
+  { tokens: 1024, recompute: 'none' },
+  { tokens: 4096, recompute: 'layer' },
+] as const;
 
 interface TrainLine {
   type: 'train';
@@ -45,34 +49,35 @@ interface Figures {
 /** `python`: of an installation with PyTorch and transformers; it measures in turns with this engine. */
 export async function measureTraining(threads: number, rounds: number, python?: string): Promise<Training> {
   const directory = await randomModel('qwen3-0.6b');
-  const flagsOf = (...tokens: number[]) => [
-    '--threads',
-    String(threads),
-    '--tokens',
-    tokens.join(),
-    '--branches',
-    String(BRANCHES),
-  ];
   const result: Training = { backend: '', rounds, rows: [] };
   const ours = new Map<number, (TrainLine & { limit_tokens_per_second: number })[]>();
   const peer = new Map<number, TrainLine[]>();
   for (let round = 0; round < rounds; round++) {
-    // A process's first round touches its memory first; PyTorch's has a pass before it measures, too.
-    for (const line of await nativeBench<OurLine>('training_bench', [
-      directory,
-      '--rounds',
-      '2',
-      ...flagsOf(...TOKENS),
-    ])) {
-      if (line.type === 'model') result.backend = line.backend;
-      else if (line.type === 'train' && line.round === 1)
-        ours.set(line.tokens, [...(ours.get(line.tokens) ?? []), line]);
-    }
-    if (python === undefined) continue;
-    for (const tokens of TOKENS) {
-      for (const line of await torch(python, flagsOf(tokens))) {
+    for (const { tokens, recompute } of WORK) {
+      const flags = [
+        '--threads',
+        String(threads),
+        '--tokens',
+        String(tokens),
+        '--branches',
+        String(BRANCHES),
+      ];
+      flags.push('--recompute', recompute);
+      // A process's first round touches its memory first; PyTorch's has a pass before it measures, too.
+      for (const line of await nativeBench<OurLine>('training_bench', [
+        directory,
+        '--rounds',
+        '2',
+        ...flags,
+      ])) {
+        if (line.type === 'model') result.backend = line.backend;
+        else if (line.type === 'train' && line.round === 1)
+          ours.set(tokens, [...(ours.get(tokens) ?? []), line]);
+      }
+      if (python === undefined) continue;
+      for (const line of await torch(python, flags)) {
         if (line.type === 'peer') result.torch = line.torch;
-        else peer.set(line.tokens, [...(peer.get(line.tokens) ?? []), line]);
+        else peer.set(tokens, [...(peer.get(tokens) ?? []), line]);
       }
     }
   }
@@ -138,7 +143,7 @@ export function trainingText({ backend, torch, rounds, rows }: Training): string
   return [
     `training qwen3-0.6b-random, ${BRANCHES} branches, ${backend}, ${rounds} rounds: tokens/s of forward, backward and`,
     "update, median (min to max); forward and backward alone, of the peak; GB beyond weights, gradients, masters and moments (PyTorch's",
-    'of forward and backward, beyond what it held before)',
+    'of forward and backward, beyond what it held before); at 4,096 tokens with layers computed again',
     ...(torch === undefined
       ? []
       : [`beside PyTorch ${torch} in turns: mask and positions explicit, AdamW over fp32 masters`]),
