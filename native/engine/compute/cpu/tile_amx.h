@@ -73,38 +73,20 @@ struct RightLines {
   const std::byte* line[V];
 };
 
-// What a step adds to the sums. The intrinsics paste the tiles' numbers into assembly, which template arguments are
-// not.
-#define NPR_TILE_PRODUCT(name, intrinsic)           \
-  struct name {                                     \
-    template <int sum, int left, int right>         \
-    static void add() {                             \
-      static_assert(left == 4 || left == 5);        \
-      if constexpr (left == 5) {                    \
-        static_assert(sum == (right == 6 ? 1 : 3)); \
-        if constexpr (right == 6) {                 \
-          intrinsic(1, 5, 6);                       \
-        } else {                                    \
-          intrinsic(3, 5, 7);                       \
-        }                                           \
-      } else if constexpr (right == 6) {            \
-        if constexpr (sum == 0) {                   \
-          intrinsic(0, 4, 6);                       \
-        } else {                                    \
-          intrinsic(2, 4, 6);                       \
-        }                                           \
-      } else if constexpr (sum == 1) {              \
-        intrinsic(1, 4, 7);                         \
-      } else if constexpr (sum == 2) {              \
-        intrinsic(2, 4, 7);                         \
-      } else {                                      \
-        intrinsic(3, 4, 7);                         \
-      }                                             \
-    }                                               \
-  };
-NPR_TILE_PRODUCT(Bf16Product, _tile_dpbf16ps)  // of bf16, summed as floats
-NPR_TILE_PRODUCT(Int8Product, _tile_dpbsud)    // of int8 and uint8, summed as whole numbers
-#undef NPR_TILE_PRODUCT
+// What a step adds to the sums: of bf16 as floats, or of int8 and uint8 as whole numbers. As assembly, since the
+// intrinsics take a tile's number as text, which a template's argument is not.
+struct Bf16Product {
+  template <int sum, int left, int right>
+  static void add() {
+    asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(sum), "i"(left), "i"(right));
+  }
+};
+struct Int8Product {
+  template <int sum, int left, int right>
+  static void add() {
+    asm volatile("tdpbsud %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(sum), "i"(left), "i"(right));
+  }
+};
 
 // Sum (tile of rows a, right operand v) is tile a + A v.
 template <int A, int V, class Product = Bf16Product>
