@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <functional>
+#include <limits>
 #include <span>
 
 #include "check.h"
@@ -78,8 +79,12 @@ TEST(linear) {
   for (auto& backend : backends(3)) {
     for (const auto& [rows, n, k] : std::vector<std::array<uint32_t, 3>>{
              {1, 1, 2}, {5, 17, 30}, {37, 48, 16}, {3, 801, 18}, {771, 33, 50}, {1600, 5, 6}, {130, 257, 34}}) {
-      const auto w = random_bf16s(random, size_t{n} * k), x = random_bf16s(random, size_t{rows} * k);
-      const auto g = random_floats(random, size_t{rows} * n);
+      const auto w = random_bf16s(random, size_t{n} * k);
+      auto x = random_bf16s(random, size_t{rows} * k);
+      auto g = random_floats(random, size_t{rows} * n);
+      // What lies behind the rows has no part in any sum.
+      x.insert(x.end(), k, bf16{0x7fc0});
+      g.insert(g.end(), n, std::numeric_limits<float>::quiet_NaN());
       Doubles dx(size_t{rows} * k), dw(size_t{n} * k, 1.0);
       for (uint32_t r = 0; r < rows; ++r) {
         for (uint32_t o = 0; o < n; ++o) {
