@@ -8,10 +8,10 @@ import { type Spread, spread } from './spread.js';
 import { number, spreadText, table } from './table.js';
 
 const BRANCHES = 4;
-/** PyTorch needs more than 24 GB for 4,096 tokens unless layers are computed again. */
+/** What is computed again; PyTorch has no less than whole layers, without which 4,096 tokens need more than 24 GB. */
 const WORK = [
-  { tokens: 1024, recompute: 'none' },
-  { tokens: 4096, recompute: 'layer' },
+  { tokens: 1024, recompute: 'mlp', peers: 'none' },
+  { tokens: 4096, recompute: 'layer', peers: 'layer' },
 ] as const;
 
 interface TrainLine {
@@ -35,6 +35,7 @@ export interface Training {
 }
 interface Row {
   tokens: number;
+  recompute: string;
   ours: Figures;
   /** Of forward and backward, as the round's peak allows. */
   shareOfLimit: Spread;
@@ -53,7 +54,7 @@ export async function measureTraining(threads: number, rounds: number, python?: 
   const ours = new Map<number, (TrainLine & { limit_tokens_per_second: number })[]>();
   const peer = new Map<number, TrainLine[]>();
   for (let round = 0; round < rounds; round++) {
-    for (const { tokens, recompute } of WORK) {
+    for (const { tokens, recompute, peers } of WORK) {
       const flags = [
         '--threads',
         String(threads),
@@ -62,29 +63,32 @@ export async function measureTraining(threads: number, rounds: number, python?: 
         '--branches',
         String(BRANCHES),
       ];
-      flags.push('--recompute', recompute);
       // A process's first round touches its memory first; PyTorch's has a pass before it measures, too.
       for (const line of await nativeBench<OurLine>('training_bench', [
         directory,
         '--rounds',
         '2',
         ...flags,
+        '--recompute',
+        recompute,
       ])) {
         if (line.type === 'model') result.backend = line.backend;
         else if (line.type === 'train' && line.round === 1)
           ours.set(tokens, [...(ours.get(tokens) ?? []), line]);
       }
       if (python === undefined) continue;
-      for (const line of await torch(python, flags)) {
+      for (const line of await torch(python, [...flags, '--recompute', peers])) {
         if (line.type === 'peer') result.torch = line.torch;
         else peer.set(tokens, [...(peer.get(tokens) ?? []), line]);
       }
     }
   }
-  result.rows = [...ours].map(([tokens, lines]) => {
+  result.rows = WORK.map(({ tokens, recompute }) => {
+    const lines = ours.get(tokens) ?? [];
     const others = peer.get(tokens);
     return {
       tokens,
+      recompute,
       ours: figures(lines),
       shareOfLimit: spread(
         lines.map((line) => tokens / line.forward_backward_s / line.limit_tokens_per_second),
@@ -143,15 +147,16 @@ export function trainingText({ backend, torch, rounds, rows }: Training): string
   return [
     `training qwen3-0.6b-random, ${BRANCHES} branches, ${backend}, ${rounds} rounds: tokens/s of forward, backward and`,
     "update, median (min to max); forward and backward alone, of the peak; GB beyond weights, gradients, masters and moments (PyTorch's",
-    'of forward and backward, beyond what it held before); at 4,096 tokens with layers computed again',
+    'of forward and backward, beyond what it held before; it computes layers again at 4,096 tokens)',
     ...(torch === undefined
       ? []
       : [`beside PyTorch ${torch} in turns: mask and positions explicit, AdamW over fp32 masters`]),
     '',
     table(
-      ['tokens', 'tokens/s', 'of peak', 'GB', ...(torch === undefined ? [] : ['PyTorch', 'ratio', 'GB'])],
-      rows.map(({ tokens, ours, shareOfLimit, peer }) => [
+      ['tokens', 'recompute', 'tokens/s', 'of peak', 'GB', ...(torch === undefined ? [] : ['PyTorch', 'ratio', 'GB'])],
+      rows.map(({ tokens, recompute, ours, shareOfLimit, peer }) => [
         String(tokens),
+        recompute,
         spreadText(ours.tokensPerSecond),
         `${number(100 * shareOfLimit.median)}%`,
         gigabytes(ours),

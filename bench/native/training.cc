@@ -1,6 +1,6 @@
 // Forward, backward and optimizer step of training, without Node: one JSON object a line on standard output.
 //   training_bench DIR [--device cpu|cuda] [--threads N] [--isa amx|avx512|avx2|plain] [--rounds N] [--tokens N,N]
-//                      [--branches N] [--recompute none|layer]
+//                      [--branches N] [--recompute none|mlp|layer]
 // A sequence is a prompt, a block of so many branches, and what follows it; the loss is over all but the prompt.
 // peers/torch/training.py does the same work.
 #include <algorithm>
@@ -122,10 +122,8 @@ int main(int argc, char** argv) {
                            {"--tokens", "1024,4096"},
                            {"--branches", "4"},
                            {"--recompute", "none"}});
-    const std::string recompute = options.text("--recompute");
-    if (recompute != "none" && recompute != "layer") {
-      throw Error(ErrorCode::invalid_request, "--recompute: expected none or layer");
-    }
+    const auto recompute = model::recompute_named(options.text("--recompute"));
+    if (!recompute) throw Error(ErrorCode::invalid_request, "--recompute: expected none, mlp or layer");
     const auto lengths = options.list<uint32_t>("--tokens");
     const uint32_t longest = *std::ranges::max_element(lengths);
     const auto device = options.device();
@@ -134,7 +132,7 @@ int main(int argc, char** argv) {
                            {.optimizer = {},
                             .lora = {},
                             .micro_batch_tokens = longest,
-                            .recompute = recompute == "layer" ? model::Recompute::layer : model::Recompute::none});
+                            .recompute = *recompute});
     std::printf("{\"type\": \"model\", \"backend\": \"%s\", \"threads\": %u, \"parameters\": %llu}\n",
                 engine->description().c_str(), device.cpu.threads,
                 static_cast<unsigned long long>(model::parameter_count(engine->config())));

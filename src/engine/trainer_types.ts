@@ -25,8 +25,8 @@ export interface TrainerOptions {
    * trajectories, each part with the prompt; a longer trajectory is a micro-batch of its own.
    */
   microBatchTokens: number;
-  /** 'layer': only the inputs of the layers are kept for the backward, the rest is computed again. */
-  recompute: 'none' | 'layer';
+  /** What the backward computes again, to keep less: gates and ups of the MLPs, or all but the layers' inputs. */
+  recompute: 'none' | 'mlp' | 'layer';
   /** undefined: every weight is trained. */
   lora?: LoraOptions | undefined;
 }

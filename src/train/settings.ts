@@ -177,7 +177,7 @@ function optimisation(paper: Paper) {
       "AdamW's",
     ),
     micro_batch_tokens: count('rows of one forward and backward', 8192),
-    recompute: Type.Enum(['none', 'layer'], { default: 'none' }),
+    recompute: Type.Enum(['none', 'mlp', 'layer'], { default: 'none' }),
     lora: Type.Optional(
       object(
         {

@@ -186,7 +186,7 @@ describe('the trainer', () => {
     });
     await expect(engine.trainer({ ...options, microBatchTokens: 0 })).rejects.toThrow('micro-batch of 0');
     await expect(engine.trainer({ ...options, recompute: 'all' as 'layer' })).rejects.toThrow(
-      'none or layer',
+      'none, mlp or layer',
     );
     const trainer = await engine.trainer(options);
     const group = text([1, 2]);

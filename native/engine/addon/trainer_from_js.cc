@@ -64,14 +64,9 @@ train::TrainerOptions trainer_options(Napi::Object object) {
                          .weight_decay = any_number(object, "weightDecay")};
   out.optimizer.clip_norm = any_number(object, "clipNorm");
   out.micro_batch_tokens = count(object, "microBatchTokens");
-  const std::string recompute = string(object, "recompute");
-  if (recompute == "none") {
-    out.recompute = model::Recompute::none;
-  } else if (recompute == "layer") {
-    out.recompute = model::Recompute::layer;
-  } else {
-    wrong(object.Env(), "recompute", "none or layer");
-  }
+  const auto recompute = model::recompute_named(string(object, "recompute"));
+  if (!recompute) wrong(object.Env(), "recompute", "none, mlp or layer");
+  out.recompute = *recompute;
   if (!object.Get("lora").IsUndefined()) out.lora = lora(object_at(object, "lora"));
   return out;
 }

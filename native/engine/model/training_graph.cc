@@ -22,12 +22,19 @@ std::shared_ptr<T> array(compute::Backend& backend, size_t count) {
 
 }  // namespace
 
+std::optional<Recompute> recompute_named(std::string_view name) {
+  if (name == "none") return Recompute::none;
+  if (name == "mlp") return Recompute::mlp;
+  if (name == "layer") return Recompute::layer;
+  return std::nullopt;
+}
+
 struct TrainingGraph::Saved {
   std::shared_ptr<float> middle;             // [rows, hidden]
   std::shared_ptr<float> qkv;                // [rows, (q_heads + 2 kv_heads) head_dim]
   std::shared_ptr<compute::bf16> attention;  // [rows, q_heads, head_dim]
   std::shared_ptr<float> log_sums;           // [rows, q_heads]
-  std::shared_ptr<float> gate_up;            // [rows, 2 intermediate]
+  std::shared_ptr<float> gate_up;            // [rows, 2 intermediate], the same for all where it is recomputed
 };
 
 TrainingGraph::TrainingGraph(Model& model, Recompute recompute)
@@ -58,12 +65,14 @@ void TrainingGraph::reserve(uint32_t rows) {
   residual_ = residual_gradient_ = wide_gradient_ = narrow_gradient_ = {};
   normed_ = queries_ = inner_ = {};
   for (size_t i = 0; i < layers; ++i) inputs_.push_back(array<float>(backend_, count * hidden));
+  std::shared_ptr<float> gate_up;
   for (size_t i = 0; i < (recompute_ == Recompute::layer ? 1 : layers); ++i) {
+    if (!gate_up || recompute_ == Recompute::none) gate_up = array<float>(backend_, count * 2 * inner);
     saved_.push_back({.middle = array<float>(backend_, count * hidden),
                       .qkv = array<float>(backend_, count * qkv),
                       .attention = array<compute::bf16>(backend_, count * q),
                       .log_sums = array<float>(backend_, count * config.num_attention_heads),
-                      .gate_up = array<float>(backend_, count * 2 * inner)});
+                      .gate_up = gate_up});
   }
   residual_ = array<float>(backend_, count * hidden);
   residual_gradient_ = array<float>(backend_, count * hidden);
@@ -139,10 +148,9 @@ void TrainingGraph::backward(GradientSink& gradients) {
   gradients.done(final_norm_parameter(config));
   if (!config.tie_word_embeddings) gradients.done(head_parameter(config));
   for (uint32_t layer = config.num_hidden_layers; layer-- > 0;) {
-    if (recompute_ == Recompute::layer) {
-      attention_block(backend_, config, layer, model_.weights().layers[layer], rows_, buffers(layer));
-      gate_and_up(backend_, config, model_.weights().layers[layer], rows_, buffers(layer));
-    }
+    const LayerWeights& weights = model_.weights().layers[layer];
+    if (recompute_ == Recompute::layer) attention_block(backend_, config, layer, weights, rows_, buffers(layer));
+    if (recompute_ != Recompute::none) gate_and_up(backend_, config, weights, rows_, buffers(layer));
     mlp_backward(layer, gradients);
     attention_backward(layer, gradients);
   }

@@ -2,7 +2,9 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "model/layers.h"
@@ -11,9 +13,12 @@
 
 namespace npr::model {
 
-// What is kept between forward and backward. `none`: everything but what is cheap to make again, `layer`: each layer's
-// input, from which the backward computes the layer once more, to the same bits.
-enum class Recompute { none, layer };
+// What the backward computes once more, to the same bits, so that it need not be kept. `none`: but what is cheap;
+// `mlp`: the gates and ups, which are half of what `none` keeps and a tenth of a step's operations; `layer`: all but
+// each layer's input.
+enum class Recompute { none, mlp, layer };
+// One of "none", "mlp" and "layer".
+std::optional<Recompute> recompute_named(std::string_view name);
 
 // The forward is the model's own, over the same KV pool and to the same bits, so that it needs the pool to itself.
 // Every token that a row sees must be a row of the batch.

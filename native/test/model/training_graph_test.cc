@@ -194,7 +194,7 @@ TEST(threads_and_recomputation_change_no_bit_of_a_gradient) {
     const auto targets = targets_of(*data, true);
     std::map<std::string, std::vector<float>> first;
     for (const auto& [threads, recompute] : std::vector<std::pair<uint32_t, Recompute>>{
-             {1, Recompute::none}, {3, Recompute::none}, {2, Recompute::layer}}) {
+             {1, Recompute::none}, {3, Recompute::none}, {2, Recompute::mlp}, {2, Recompute::layer}}) {
       auto model = test::make_model(std::string(NPR_FIXTURES) + "/" + model_name, Isa::best, threads, 4096, 16);
       TrainingGraph graph(model, recompute);
       CollectedGradients gradients(model);

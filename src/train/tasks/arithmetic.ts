@@ -8,15 +8,25 @@ export function workedProduct(a: number, b: number): string {
   return tens > 0 && ones > 0 ? `${tens}*${b} = ${tens * b}, ${ones}*${b} = ${ones * b}, ${whole}` : whole;
 }
 
-/** `12 + 30 = 42, 42 - 7 = 35`, of values that are added or, where negative, taken away. */
+/** `12 + 30 = 42, 42 - 7 = 35`, of values that are added or, where negative, taken away, a place at a time. */
 export function runningSum(values: readonly number[]): string {
   let total = values[0] as number;
-  const parts = values.slice(1).map((value) => {
-    const before = total;
-    total += value;
-    return `${before} ${value < 0 ? '-' : '+'} ${Math.abs(value)} = ${total}`;
-  });
+  const parts = values.slice(1).flatMap((value) =>
+    places(value).map((part) => {
+      const before = total;
+      total += part;
+      return `${before} ${value < 0 ? '-' : '+'} ${Math.abs(part)} = ${total}`;
+    }),
+  );
   return parts.length === 0 ? String(total) : parts.join(', ');
+}
+
+/** 48 as 40 and 8: no carry then passes more than one place. */
+function places(value: number): number[] {
+  const parts: number[] = [];
+  for (let unit = 1, rest = value; rest !== 0; unit *= 10, rest = Math.trunc(rest / 10))
+    if (rest % 10 !== 0) parts.unshift((rest % 10) * unit);
+  return parts.length === 0 ? [value] : parts;
 }
 
 export function sum(values: readonly number[]): number {

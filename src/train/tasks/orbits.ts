@@ -35,7 +35,7 @@ export const orbits: Family = {
           plans: starts.map(String),
           steps: starts.map((start) => {
             const { end, text } = orbit(start);
-            return `${text}, ${end} = ${target}, so ${start} ${end === target ? 'yes' : 'no'}`;
+            return `${text}, ${end} = ${target}? ${start} ${end === target ? 'yes' : 'no'}`;
           }),
           takeaway: `so ${found} is ${target}`,
         },

@@ -19,7 +19,7 @@ export const pairs: Family = {
           steps: candidates.map((candidate) => {
             const y = total - candidate;
             const verdict = candidate === x ? 'yes' : 'no';
-            return `${total} - ${candidate} = ${y}, ${workedProduct(y, candidate)}, ${candidate * y} = ${product}, so ${candidate} ${verdict}`;
+            return `${total} - ${candidate} = ${y}, ${workedProduct(y, candidate)}, ${candidate * y} = ${product}? ${candidate} ${verdict}`;
           }),
           takeaway: `x = ${x}, y = ${total} - ${x} = ${total - x}`,
         },

@@ -32,7 +32,7 @@ export const rounds: Family = {
           steps: range(2).map(
             (i) => `${runningSum(values[i] as number[])}, ${NAMES[i]} = ${sum(values[i] as number[])}`,
           ),
-          takeaway: `a = ${left}, b = ${right}. ${left} - ${right} = ${left - right}`,
+          takeaway: `a = ${left}, b = ${right}. ${runningSum([left, -right])}`,
         },
       ],
     };
