@@ -153,7 +153,14 @@ export function trainingText({ backend, torch, rounds, rows }: Training): string
       : [`beside PyTorch ${torch} in turns: mask and positions explicit, AdamW over fp32 masters`]),
     '',
     table(
-      ['tokens', 'recompute', 'tokens/s', 'of peak', 'GB', ...(torch === undefined ? [] : ['PyTorch', 'ratio', 'GB'])],
+      [
+        'tokens',
+        'recompute',
+        'tokens/s',
+        'of peak',
+        'GB',
+        ...(torch === undefined ? [] : ['PyTorch', 'ratio', 'GB']),
+      ],
       rows.map(({ tokens, recompute, ours, shareOfLimit, peer }) => [
         String(tokens),
         recompute,
