@@ -44,7 +44,7 @@ std::vector<std::unique_ptr<Matrix>> copies(Backend& backend, uint32_t n, uint32
   const auto weights = ones(size_t{n} * k);
   const HostRows rows{weights.data(), DType::bf16, n};
   std::vector<std::unique_ptr<Matrix>> out;
-  for (size_t bytes = 0; bytes < (size_t{256} << 20); bytes += weights.size() * 2) {
+  for (size_t bytes = 0; bytes < (size_t{1280} << 20); bytes += weights.size() * 2) {
     out.push_back(backend.pack({&rows, 1}, k));
   }
   return out;

@@ -104,12 +104,13 @@ void Attention::run(uint32_t layer, const bf16* q, bf16* out, float* log_sums) {
 
 NextTiles Attention::tiles_of(const Member& member, uint32_t chunk, uint32_t layer, uint32_t head) const {
   NextTiles out{};
-  if (chunk + chunk_keys > member.visible) return out;
+  if (chunk >= member.visible) return out;
   Slot slots[chunk_keys];
-  plan_.slots(member.sequence, chunk, chunk_keys, slots);
+  const uint32_t keys = std::min(chunk_keys, member.visible - chunk);
+  plan_.slots(member.sequence, chunk, keys, slots);
   // the last of each sixteen: the first may lie in a tile of the chunk before
   for (uint32_t n = 0; n < next_tiles; ++n) {
-    out.tile[n] = pool_.keys(layer, head, slots[(n + 1) * tile_slots - 1] / tile_slots);
+    out.tile[n] = pool_.keys(layer, head, slots[std::min(keys, (n + 1) * tile_slots) - 1] / tile_slots);
   }
   return out;
 }

@@ -24,7 +24,7 @@ inline void amx_scores(const ChunkTask& t, const bf16* q, uint32_t rows, uint32_
     zero_sums();
     const Share share(turn, turns);
     multiply_lines<A, V>(plain_rows(q, t.head_dim * sizeof(bf16)), rows, right, lines, [&](uint32_t step) {
-      for (int i = 0; i < V; ++i) share.fetch(next_line(t, false, (first + i) * lines + step_lines * step));
+      for (int i = 0; i < V; ++i) share.fetch<l1>(next_line(t, false, (first + i) * lines + step_lines * step));
     });
     if (in_place) return store_sums<A, V>(scores + p[0].first, chunk_keys * sizeof(float));
     alignas(64) float lanes[A * tile_height][16 * V];

@@ -30,31 +30,27 @@ void arrange_groups(const void* x, uint32_t rows, uint32_t k, void* out) {
 struct Int8Tiles {
   using Weights = Int8Weights;
 
-  template <int A, int V>
-  static void multiply(const LinearTask& t, uint32_t row, const LineBlock& block, uint32_t turn, uint32_t turns,
-                       bool stream) {
+  template <int A, int V, bool once = false, class Fetch>
+  static void multiply(const LinearTask& t, uint32_t row, const LineBlock& block, const Fetch& fetch, bool stream) {
     constexpr uint32_t group_lines = group_size / Int8Weights::depth;
     static_assert(block_of_lines % group_lines == 0);
     const uint32_t count = groups(t.k), end = block.first + block.lines;
     const uint32_t rows = t.rows - row < A * tile_height ? t.rows - row : A * tile_height;
     const auto* left = static_cast<const GroupTiles*>(t.x) + row / tile_height * size_t{count};
-    const Share share(turn, turns);
     alignas(64) float finished[A * tile_height][16 * V];
     const bool whole = block.first == 0 && block.last;
     float* const c = whole ? finished[0] : block.sums + row * block.stride;
     const size_t stride = whole ? 16 * V : block.stride;
     for (uint32_t line = block.first; line < end; line += group_lines) {
       const GroupTiles* tiles = left + line / group_lines;
-      RightLines<V> right;
+      RightLines<V, once> right;
       for (int v = 0; v < V; ++v) right.line[v] = block.panels + v * block.panel + line * line_bytes;
-      const size_t ahead = (line - block.first) * line_bytes;
+      const uint32_t step = (line - block.first) / step_lines;
       zero_sums();
       multiply_lines<A, V, Int8Product>(
           {reinterpret_cast<const std::byte*>(tiles->values), 64, count * sizeof(GroupTiles), step_bytes},
-          A * tile_height, right, end - line < group_lines ? end - line : group_lines, [&](uint32_t i) {
-            if (!block.ahead) return;
-            for (int v = 0; v < V; ++v) share.fetch(block.ahead + v * block.panel + ahead + i * step_bytes);
-          });
+          A * tile_height, right, end - line < group_lines ? end - line : group_lines,
+          [&](uint32_t i) { fetch(step + i); });
       alignas(64) int32_t sums[A * tile_height][16 * V];
       store_sums<A, V>(sums[0], sizeof sums[0]);
       settle_memory();

@@ -7,16 +7,17 @@ namespace {
 
 constexpr uint32_t most_task_panels = 16;
 constexpr uint32_t most_block_rows = 512;
-constexpr uint32_t tasks_a_thread = 4;  // so that all threads end at about the same time
+constexpr uint32_t few_rows = 16;
 // Work (products, or elements to convert) under which waking the threads costs more than it brings.
 constexpr size_t least_products = size_t{1} << 18;
 constexpr size_t least_elements = size_t{1} << 16;
 
 uint32_t divide_up(uint32_t a, uint32_t b) { return (a + b - 1) / b; }
 
-// Fours of panels stream side by side.
-uint32_t task_panels(uint32_t panels, uint32_t blocks, uint32_t threads) {
-  return std::min(most_task_panels, divide_up(divide_up(panels * blocks, tasks_a_thread * threads), 4) * 4);
+// Fours of panels stream side by side. Few rows wait for memory alone, which small tasks share out more evenly.
+uint32_t task_panels(uint32_t panels, uint32_t rows, uint32_t blocks, uint32_t threads) {
+  const uint32_t tasks = (rows <= few_rows ? 16 : 4) * threads;
+  return std::min(most_task_panels, divide_up(divide_up(panels * blocks, tasks), 4) * 4);
 }
 
 }  // namespace
@@ -77,7 +78,7 @@ void Linear::run(const bf16* x, uint32_t rows, const PackedMatrix& w, float* out
 void Linear::multiply(const std::byte* x, uint32_t rows, const Panels& w, float* out, bool add) {
   const size_t row_bytes = w.kernels.operand_row_bytes(w.k);
   const uint32_t panels = divide_up(w.n, panel_columns), blocks = divide_up(rows, w.kernels.block_rows);
-  const uint32_t width = task_panels(panels, blocks, threads_.size()), columns = divide_up(panels, width);
+  const uint32_t width = task_panels(panels, rows, blocks, threads_.size()), columns = divide_up(panels, width);
   const uint32_t together = w.kernels.arranged_rows, parts = divide_up(rows, together);
   // Tasks of one block of rows are neighbours, so that the block stays cached.
   const uint32_t tasks = columns * blocks;

@@ -8,8 +8,9 @@
 namespace npr::compute {
 namespace {
 
-// About 20 microseconds: longer than the gap between two operations of a step, short beside a scheduler's time slice.
-constexpr int spins = 1000;
+// About 200 microseconds: longer than a thread waits within a step, where waking it would take 15 to 30, and short
+// beside a scheduler's time slice.
+constexpr int spins = 10000;
 
 // Of a run of many tasks: so that all threads end at about the same time.
 constexpr uint32_t parts_a_thread = 32;

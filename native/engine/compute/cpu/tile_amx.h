@@ -17,14 +17,18 @@ constexpr size_t left_line_bytes = 4;  // what a row has to be multiplied by a l
 // The intrinsics are assembly that does not say which memory it reads.
 inline void settle_memory() { asm volatile("" ::: "memory"); }
 
-// What turn `turn` of `turns` fetches into L1 of a step's lines: all take part in each step, since lines on their way
+// Of __builtin_prefetch().
+constexpr int l1 = 3, l2 = 2;
+
+// What turn `turn` of `turns` fetches of a step's lines: all take part in each step, since lines on their way
 // from memory, were they many at once, would leave no fill buffers to the operands that come from L2.
 struct Share {
   uint32_t first, end;
   Share(uint32_t turn, uint32_t turns) : first(step_lines * turn / turns), end(step_lines * (turn + 1) / turns) {}
+  template <int locality>
   void fetch(const void* step) const {
     for (uint32_t i = first; i < end; ++i)
-      __builtin_prefetch(static_cast<const std::byte*>(step) + i * line_bytes, 0, 3);
+      __builtin_prefetch(static_cast<const std::byte*>(step) + i * line_bytes, 0, locality);
   }
 };
 
@@ -68,9 +72,19 @@ inline LeftRows plain_rows(const void* x, size_t bytes) {
 }
 
 // What V tiles of sums have as their right operands: lines of sixteen pairs or fours each, at `line[v]` and onwards.
-template <int V>
+// `once`: nothing reads them again soon, so that they need not push the left operands out of L1.
+template <int V, bool once = false>
 struct RightLines {
   const std::byte* line[V];
+
+  template <int tile>
+  static void load(const std::byte* lines) {
+    if constexpr (once) {
+      asm volatile("tileloaddt1 (%0,%1,1), %%tmm%c2" ::"r"(lines), "r"(line_bytes), "i"(tile));
+    } else {
+      asm volatile("tileloadd (%0,%1,1), %%tmm%c2" ::"r"(lines), "r"(line_bytes), "i"(tile));
+    }
+  }
 };
 
 // What a step adds to the sums: of bf16 as floats, or of int8 and uint8 as whole numbers. As assembly, since the
@@ -89,17 +103,17 @@ struct Int8Product {
 };
 
 // Sum (tile of rows a, right operand v) is tile a + A v.
-template <int A, int V, class Product = Bf16Product>
-inline void multiply_step(const LeftRows& left, const RightLines<V>& right, uint32_t step) {
+template <int A, int V, class Product = Bf16Product, bool once>
+inline void multiply_step(const LeftRows& left, const RightLines<V, once>& right, uint32_t step) {
   const std::byte* x = left.row + step * left.step;
   const size_t offset = step * step_bytes;
   _tile_loadd(4, x, left.row_bytes);
   if constexpr (A == 2) _tile_loadd(5, x + left.tile_bytes, left.row_bytes);
-  _tile_loadd(6, right.line[0] + offset, line_bytes);
+  right.template load<6>(right.line[0] + offset);
   Product::template add<0, 4, 6>();
   if constexpr (A == 2) Product::template add<1, 5, 6>();
   if constexpr (V > 1) {
-    _tile_loadd(7, right.line[1] + offset, line_bytes);
+    right.template load<7>(right.line[1] + offset);
     if constexpr (A == 2) {
       Product::template add<2, 4, 7>();
       Product::template add<3, 5, 7>();
@@ -108,18 +122,18 @@ inline void multiply_step(const LeftRows& left, const RightLines<V>& right, uint
     }
   }
   if constexpr (V > 2) {
-    _tile_loadd(6, right.line[2] + offset, line_bytes);
+    right.template load<6>(right.line[2] + offset);
     Product::template add<2, 4, 6>();
   }
   if constexpr (V > 3) {
-    _tile_loadd(7, right.line[3] + offset, line_bytes);
+    right.template load<7>(right.line[3] + offset);
     Product::template add<3, 4, 7>();
   }
 }
 
 // The last lines, fewer than a step: both sides padded with zeros.
-template <int A, int V, class Product = Bf16Product>
-inline void multiply_rest(const LeftRows& left, uint32_t rows, const RightLines<V>& right, uint32_t step,
+template <int A, int V, class Product = Bf16Product, bool once>
+inline void multiply_rest(const LeftRows& left, uint32_t rows, const RightLines<V, once>& right, uint32_t step,
                           uint32_t lines) {
   alignas(64) std::byte x[A * tile_height][64] = {}, padded[V * step_bytes] = {};
   for (uint32_t r = 0; r < rows; ++r) {
@@ -136,8 +150,8 @@ inline void multiply_rest(const LeftRows& left, uint32_t rows, const RightLines<
 }
 
 // Onto the sums: `rows` rows of the left operand times `lines` lines of the right one. ahead(i): at step i.
-template <int A, int V, class Product = Bf16Product, class Ahead>
-inline void multiply_lines(const LeftRows& left, uint32_t rows, const RightLines<V>& right, uint32_t lines,
+template <int A, int V, class Product = Bf16Product, bool once, class Ahead>
+inline void multiply_lines(const LeftRows& left, uint32_t rows, const RightLines<V, once>& right, uint32_t lines,
                            const Ahead& ahead) {
   const uint32_t steps = lines / step_lines;
   for (uint32_t i = 0; i < steps; ++i) {
