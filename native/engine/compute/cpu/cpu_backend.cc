@@ -189,6 +189,11 @@ void CpuBackend::begin(std::span<const int32_t> positions, std::span<const Slot>
   ++batch_.number;
   batch_.slots.assign(slots.begin(), slots.end());
   batch_.sequences.assign(sequences.begin(), sequences.end());
+  batch_.tile_rows.clear();
+  for (uint32_t row = 0; row < rows; ++row) {
+    if (row == 0 || slots[row] / tile_slots != slots[row - 1] / tile_slots) batch_.tile_rows.push_back(row);
+  }
+  batch_.tile_rows.push_back(static_cast<uint32_t>(rows));
   attention_->begin(sequences);
 
   const size_t pairs = rope_.inv_freq.size();
@@ -220,19 +225,27 @@ void CpuBackend::rms_norm(const float* x, const float* weight, uint32_t rows, ui
 void CpuBackend::rotate_and_store(uint32_t layer, const float* qkv, const AttentionWeights& w, float eps, bf16* q) {
   const uint32_t head_dim = pool_.shape().head_dim, kv_heads = pool_.shape().kv_heads;
   const uint32_t heads = q_heads_ + 2 * kv_heads;
-  each_row(static_cast<uint32_t>(batch_.slots.size()), size_t{heads} * head_dim, [&](uint32_t row) {
-    const float* head = qkv + size_t{row} * heads * head_dim;
-    const Rotation at = batch_.rotation(row, head_dim);
-    for (uint32_t h = 0; h < q_heads_; ++h, head += head_dim) {
-      kernels_.rotate(head, w.q_norm, head_dim, eps, at, q + (size_t{row} * q_heads_ + h) * head_dim);
+  // A tile's keys lie across its cache lines, so that one thread writes all that the batch adds to it, head by head.
+  each_row(static_cast<uint32_t>(batch_.tile_rows.size()) - 1, size_t{heads} * head_dim, [&](uint32_t tile) {
+    const uint32_t first = batch_.tile_rows[tile], end = batch_.tile_rows[tile + 1];
+    const auto head = [&](uint32_t row, uint32_t h) { return qkv + (size_t{row} * heads + h) * head_dim; };
+    for (uint32_t row = first; row < end; ++row) {
+      for (uint32_t h = 0; h < q_heads_; ++h) {
+        kernels_.rotate(head(row, h), w.q_norm, head_dim, eps, batch_.rotation(row, head_dim),
+                        q + (size_t{row} * q_heads_ + h) * head_dim);
+      }
     }
-    for (uint32_t h = 0; h < kv_heads; ++h, head += head_dim) {
-      bf16 key[256];
-      kernels_.rotate(head, w.k_norm, head_dim, eps, at, key);
-      pool_.store_key(layer, h, batch_.slots[row], key);
+    for (uint32_t h = 0; h < kv_heads; ++h) {
+      for (uint32_t row = first; row < end; ++row) {
+        bf16 key[256];
+        kernels_.rotate(head(row, q_heads_ + h), w.k_norm, head_dim, eps, batch_.rotation(row, head_dim), key);
+        pool_.store_key(layer, h, batch_.slots[row], key);
+      }
     }
-    for (uint32_t h = 0; h < kv_heads; ++h, head += head_dim) {
-      kernels_.round(head, head_dim, pool_.value(layer, h, batch_.slots[row]));
+    for (uint32_t row = first; row < end; ++row) {
+      for (uint32_t h = 0; h < kv_heads; ++h) {
+        kernels_.round(head(row, q_heads_ + kv_heads + h), head_dim, pool_.value(layer, h, batch_.slots[row]));
+      }
     }
   });
 }
