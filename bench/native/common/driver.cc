@@ -64,11 +64,13 @@ RequestId Driver::submit(std::vector<int32_t> prompt, uint32_t n, uint32_t token
   return next_id_ - 1;
 }
 
+void Driver::step() { ensure(engine_->step(), "requests that last as long as they are measured"); }
+
 double Driver::prefill(uint32_t tokens) {
   submit(random_prompt(tokens, next_id_), 1, 1, 0);
   finished_ms_.clear();
   const auto start = Clock::now();
-  while (finished_ms_.empty()) engine_->step();
+  while (finished_ms_.empty()) step();
   return since(start);
 }
 
@@ -76,10 +78,10 @@ Decode Driver::decode(uint32_t branches, uint32_t trunk, uint32_t tokens) {
   submit(random_prompt(trunk, 0), branches, tokens, 1);
   finished_ms_.clear();
   const uint64_t before = tokens_;
-  while (tokens_ == before) engine_->step();
+  while (tokens_ == before) step();
   const uint64_t first = tokens_;
   const auto start = Clock::now();
-  while (finished_ms_.empty()) engine_->step();
+  while (finished_ms_.empty()) step();
   return {tokens_ - first, since(start), (tokens + 1) / 2.0};
 }
 
@@ -96,11 +98,11 @@ Decode Driver::decode_apart(uint32_t sequences, uint32_t context, uint32_t token
   uint64_t before = 0;
   do {
     before = tokens_;
-    engine_->step();
+    step();
   } while (tokens_ - before < sequences);
   const uint64_t first = tokens_;
   const auto start = Clock::now();
-  for (uint32_t i = 1; i < tokens; ++i) engine_->step();
+  for (uint32_t i = 1; i < tokens; ++i) step();
   const Decode out{tokens_ - first, since(start), context + (tokens_ + first - 2.0 * begin) / 2 / sequences};
   ensure(out.tokens == uint64_t{sequences} * (tokens - 1) && finished_ms_.empty(), "a token of each sequence a step");
   for (const RequestId request : requests) engine_->cancel(request);
@@ -117,7 +119,7 @@ Load Driver::closed_loop(const std::vector<int32_t>& prompt, uint32_t tokens, ui
   Load load;
   uint32_t open = concurrency;
   while (open) {
-    engine_->step();
+    step();
     for (const double ms : std::exchange(finished_ms_, {})) {
       load.latency_ms.push_back(ms);
       --open;

@@ -48,6 +48,8 @@ class Driver {
 
  private:
   void take(std::vector<Event>&& events);
+  // Throws where nothing is left to do: what is waited for would never come.
+  void step();
   std::vector<int32_t> random_prompt(uint32_t tokens, uint64_t seed) const;
   RequestId submit(std::vector<int32_t> prompt, uint32_t n, uint32_t tokens, float temperature);
 
