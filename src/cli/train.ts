@@ -1,6 +1,8 @@
 /** `npr-serve train`. */
 import { appendFileSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { FolderInUse, lockFolder } from '../checkpoint/lock.js';
 import { resolveSettings, SettingsError } from '../config/resolve.js';
 import { EngineSettings } from '../config/settings.js';
 import { Lines } from '../train/log/lines.js';
@@ -27,7 +29,28 @@ const REQUESTS = { maxRunning: 1024, maxWaiting: 65536 };
 /** Runs until all stages are done, or an interrupt ends the run after its step. */
 export async function train(flags: TrainFlags): Promise<void> {
   const settings = readTrainSettings(flags.config, { output: flags.output, seed: seedOf(flags.seed) });
-  await openOutput(settings, flags.resume ?? false);
+  const unlock = await lockOutput(settings.output);
+  try {
+    await openOutput(settings, flags.resume ?? false);
+    await runUntilInterrupted(settings, flags.stage === 'all' ? undefined : flags.stage);
+  } finally {
+    unlock();
+  }
+}
+
+async function lockOutput(output: string): Promise<() => void> {
+  await mkdir(output, { recursive: true });
+  try {
+    return await lockFolder(output);
+  } catch (error) {
+    if (!(error instanceof FolderInUse)) throw error;
+    throw new SettingsError(
+      `${output}: another process is training there; wait for its end, or name another output`,
+    );
+  }
+}
+
+async function runUntilInterrupted(settings: TrainSettings, stage: StageName | undefined): Promise<void> {
   const interrupt = new AbortController();
   const stop = () => {
     // The second signal means now; the last checkpoint is whole.
@@ -39,7 +62,7 @@ export async function train(flags: TrainFlags): Promise<void> {
   process.on('SIGTERM', stop);
   const log = new RunLog(settings.output, settings, display(settings.output));
   try {
-    await run(settings, flags.stage === 'all' ? undefined : flags.stage, {
+    await run(settings, stage, {
       signal: interrupt.signal,
       log,
       load: (folder) => loadModel(trainingEngine(folder, settings.engine)),
