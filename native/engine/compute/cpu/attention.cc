@@ -186,15 +186,24 @@ void Attention::run_chunk(const SpanItem& item, uint32_t first, uint32_t end, ui
 
 void Attention::merge_row(const Wave& wave, const PlannedRow& row, uint32_t head, bf16* out, float* log_sums) {
   for (uint32_t g = 0; g < group_; ++g) {
-    float max = -std::numeric_limits<float>::infinity(), sum = 0, total[256] = {};  // head_dim is at most 256
-    for (uint32_t p = row.first_partial; p < row.first_partial + row.partials; ++p) {
+    const auto vector_of = [&](const Partial& at) { return size_t{at.member} * group_ + g; };
+    const Partial& only = plan_.partials()[row.first_partial];
+    const Block first = block(wave, plan_.items()[only.item], head);
+    float max = first.max[vector_of(only)], sum = first.sum[vector_of(only)];
+    const float* result = first.out + vector_of(only) * head_dim_;
+    float total[256];  // head_dim is at most 256
+    if (row.partials > 1) {
+      std::copy_n(result, head_dim_, total);
+      result = total;
+    }
+    for (uint32_t p = row.first_partial + 1; p < row.first_partial + row.partials; ++p) {
       const Partial& at = plan_.partials()[p];
       const Block part = block(wave, plan_.items()[at.item], head);
-      const size_t vector = size_t{at.member} * group_ + g;
-      kernels_.merge(&max, &sum, total, part.max[vector], part.sum[vector], part.out + vector * head_dim_, head_dim_);
+      kernels_.merge(&max, &sum, total, part.max[vector_of(at)], part.sum[vector_of(at)],
+                     part.out + vector_of(at) * head_dim_, head_dim_);
     }
     const size_t vector = (size_t{row.row} * kv_heads_ + head) * group_ + g;
-    kernels_.finish(total, sum, head_dim_, out + vector * head_dim_);
+    kernels_.finish(result, sum, head_dim_, out + vector * head_dim_);
     if (log_sums) log_sums[vector] = max + std::log(sum);
   }
 }

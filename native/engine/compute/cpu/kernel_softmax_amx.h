@@ -42,17 +42,19 @@ inline Vec power_of_two(Vec x) {
 
 // Scores [rows][64], of at most sixteen vectors from `first` on, to probabilities relative to the running maxima; what
 // was summed so far is rescaled.
-inline void amx_softmax(const ChunkTask& t, uint32_t first, uint32_t rows, const float (*scores)[chunk_keys]) {
+inline void amx_softmax(const ChunkTask& t, uint32_t first, uint32_t rows, float (*scores)[chunk_keys]) {
   constexpr int vectors = chunk_keys / 16;
   const Vec unseen = set1(-infinity);
-  const auto load_seen = [&](uint32_t r, int i) {
-    const uint32_t seen = t.visible[first + r];
-    const auto mask = static_cast<__mmask16>((seen == chunk_keys ? ~uint64_t{0} : (uint64_t{1} << seen) - 1) >> 16 * i);
-    return Vec{_mm512_mask_loadu_ps(unseen.v, mask, scores[r] + 16 * i)};
-  };
   Vec lanes[16] = {};
   for (uint32_t r = 0; r < rows; ++r) {
-    lanes[r] = max(max(load_seen(r, 0), load_seen(r, 1)), max(load_seen(r, 2), load_seen(r, 3)));
+    if (const uint32_t seen = t.visible[first + r]; seen < chunk_keys) {
+      for (int i = 0; i < vectors; ++i) {
+        const auto mask = static_cast<__mmask16>(~uint64_t{0} << seen >> 16 * i);
+        _mm512_mask_storeu_ps(scores[r] + 16 * i, mask, unseen.v);
+      }
+    }
+    const auto at = [&](int i) { return load(scores[r] + 16 * i); };
+    lanes[r] = max(max(at(0), at(1)), max(at(2), at(3)));
   }
   const auto exist = static_cast<__mmask16>((1u << rows) - 1);
   const auto load_rows = [&](const float* p) { return Vec{_mm512_maskz_loadu_ps(exist, p + first)}; };
@@ -69,7 +71,7 @@ inline void amx_softmax(const ChunkTask& t, uint32_t first, uint32_t rows, const
     bf16* to = static_cast<bf16*>(t.probabilities) + (first + r) * chunk_keys;
     Vec p[vectors];
     for (int i = 0; i < vectors; ++i) {
-      const Vec x{_mm512_fmsub_ps(load_seen(r, i).v, scale.v, at.v)};
+      const Vec x{_mm512_fmsub_ps(load(scores[r] + 16 * i).v, scale.v, at.v)};
       p[i] = store_operands(to + 16 * i, power_of_two(x));  // the weights that are summed are those that are used
     }
     lanes[r] = (p[0] + p[1]) + (p[2] + p[3]);
