@@ -6,14 +6,31 @@
 namespace npr::compute {
 namespace {
 
+// Query vectors are taken a tile of them at a time, with four tiles of keys or of values' columns beside it: two tiles
+// with two take a fifth longer.
+template <class F>
+inline void each_tile(uint32_t vectors, const F& f) {
+  for (uint32_t first = 0; first < vectors; first += tile_height) {
+    f(first, vectors - first < tile_height ? vectors - first : tile_height);
+  }
+}
+
+// f(constant of their number, first) for up to four of `columns` at once.
+template <class F>
+inline void each_four(uint32_t columns, const F& f) {
+  for (uint32_t first = 0; first < columns; first += 4) {
+    with_constant<4>(static_cast<int>(columns - first < 4 ? columns - first : 4), [&](auto v) { f(v, first); });
+  }
+}
+
 // Of 32 keys each.
 inline uint32_t steps_of(uint32_t keys) { return (keys + 31) / 32; }
 
 // scores [rows][64] = q [rows, head_dim] . keys, unscaled. Fetches share `turn` of `turns` of the next chunk's keys.
 inline void amx_scores(const ChunkTask& t, const bf16* q, uint32_t rows, uint32_t turn, uint32_t turns, float* scores) {
   const uint32_t lines = t.head_dim / 2;
-  each_sums(rows, t.piece_count, [&](auto a, auto v, uint32_t first) {
-    constexpr int A = decltype(a)::value, V = decltype(v)::value;
+  each_four(t.piece_count, [&](auto v, uint32_t first) {
+    constexpr int V = decltype(v)::value;
     const KeyPiece* p = t.pieces + first;
     RightLines<V> right;
     bool in_place = p[0].first + 16u * V <= chunk_keys;  // whole vectors are written, later pieces over their ends
@@ -23,12 +40,12 @@ inline void amx_scores(const ChunkTask& t, const bf16* q, uint32_t rows, uint32_
     }
     zero_sums();
     const Share share(turn, turns);
-    multiply_lines<A, V>(plain_rows(q, t.head_dim * sizeof(bf16)), rows, right, lines, [&](uint32_t step) {
+    multiply_lines<1, V>(plain_rows(q, t.head_dim * sizeof(bf16)), rows, right, lines, [&](uint32_t step) {
       for (int i = 0; i < V; ++i) share.fetch<l1>(next_line(t, false, (first + i) * lines + step_lines * step));
     });
-    if (in_place) return store_sums<A, V>(scores + p[0].first, chunk_keys * sizeof(float));
-    alignas(64) float lanes[A * tile_height][16 * V];
-    store_sums<A, V>(lanes[0], sizeof lanes[0]);
+    if (in_place) return store_sums<1, V>(scores + p[0].first, chunk_keys * sizeof(float));
+    alignas(64) float lanes[tile_height][16 * V];
+    store_sums<1, V>(lanes[0], sizeof lanes[0]);
     settle_memory();
     for (int i = 0; i < V; ++i) {
       const auto written = static_cast<__mmask16>(((1u << p[i].count) - 1) << p[i].lane);
@@ -67,69 +84,55 @@ inline bool interleave_values(const ChunkTask& t, uint32_t keys, uint32_t first,
 }
 
 // out [rows][16 V] += probabilities . interleaved values
-template <int A, int V>
+template <int V>
 inline void amx_weigh(const ChunkTask& t, uint32_t first, uint32_t column, uint32_t steps, const std::byte* values) {
   float* out = t.out + first * size_t{t.head_dim} + 16 * column;
   RightLines<V> right;
   for (int i = 0; i < V; ++i) right.line[i] = values + 2 * i * step_bytes;
-  load_sums<A, V>(out, t.head_dim * sizeof(float));
+  load_sums<1, V>(out, t.head_dim * sizeof(float));
   const LeftRows left =
       plain_rows(static_cast<const bf16*>(t.probabilities) + first * chunk_keys, chunk_keys * sizeof(bf16));
-  for (uint32_t i = 0; i < steps; ++i) multiply_step<A, V>(left, right, i);
-  store_sums<A, V>(out, t.head_dim * sizeof(float));
+  for (uint32_t i = 0; i < steps; ++i) multiply_step<1, V>(left, right, i);
+  store_sums<1, V>(out, t.head_dim * sizeof(float));
 }
 
-// out += probabilities . values, W columns at a time. A step whose keys a vector does not see adds 0 to its sums.
-template <int A, int W>
+// out += probabilities . values. A step whose keys a vector does not see adds 0 to its sums.
 inline void amx_add_values(const ChunkTask& t, bool all_see_all, Shape& shape) {
-  const uint32_t columns = t.head_dim / 16;
-  for (uint32_t column = 0; column < columns; column += W) {
-    with_constant<W>(static_cast<int>(columns - column < W ? columns - column : W), [&](auto v) {
-      constexpr int V = decltype(v)::value;
-      alignas(64) std::byte values[2 * V * step_bytes];
-      const auto weigh = [&](uint32_t begin, uint32_t end, uint32_t keys) {
-        each_two_tiles(end - begin, [&](uint32_t at, uint32_t rows) {
-          shape.require(rows);
-          if (A == 1 || rows <= tile_height) {
-            amx_weigh<1, V>(t, begin + at, column, steps_of(keys), values);
-          } else {
-            amx_weigh<A, V>(t, begin + at, column, steps_of(keys), values);
-          }
-        });
-      };
-      const bool alike = all_see_all ? interleave_values<V, false>(t, t.keys, column, values)
-                                     : interleave_values<V, true>(t, t.keys, column, values);
-      if (alike) return weigh(0, t.vectors, t.keys);
-      // Zero times what a vector does not see must be zero: those that see equally many keys have tiles of their own.
-      for (uint32_t first = 0, end; first < t.vectors; first = end) {
-        for (end = first + 1; end < t.vectors && t.visible[end] == t.visible[first];) ++end;
-        interleave_values<V, false>(t, t.visible[first], column, values);
-        weigh(first, end, t.visible[first]);
-      }
-    });
-  }
+  each_four(t.head_dim / 16, [&](auto v, uint32_t column) {
+    constexpr int V = decltype(v)::value;
+    alignas(64) std::byte values[2 * V * step_bytes];
+    const auto weigh = [&](uint32_t begin, uint32_t end, uint32_t keys) {
+      each_tile(end - begin, [&](uint32_t at, uint32_t rows) {
+        shape.require(rows);
+        amx_weigh<V>(t, begin + at, column, steps_of(keys), values);
+      });
+    };
+    const bool alike = all_see_all ? interleave_values<V, false>(t, t.keys, column, values)
+                                   : interleave_values<V, true>(t, t.keys, column, values);
+    if (alike) return weigh(0, t.vectors, t.keys);
+    // Zero times what a vector does not see must be zero: those that see equally many keys have tiles of their own.
+    for (uint32_t first = 0, end; first < t.vectors; first = end) {
+      for (end = first + 1; end < t.vectors && t.visible[end] == t.visible[first];) ++end;
+      interleave_values<V, false>(t, t.visible[first], column, values);
+      weigh(first, end, t.visible[first]);
+    }
+  });
 }
 
 void amx_attend(const ChunkTask& t) {
   Shape shape;
-  const uint32_t turns = (t.vectors + 2 * tile_height - 1) / (2 * tile_height);
+  const uint32_t turns = (t.vectors + tile_height - 1) / tile_height;
   bool all_see_all = true;
-  each_two_tiles(t.vectors, [&](uint32_t first, uint32_t rows) {
-    alignas(64) float scores[2 * tile_height][chunk_keys];
+  each_tile(t.vectors, [&](uint32_t first, uint32_t rows) {
+    alignas(64) float scores[tile_height][chunk_keys];
     shape.require(rows);
-    amx_scores(t, static_cast<const bf16*>(t.q) + first * size_t{t.head_dim}, rows, first / (2 * tile_height), turns,
+    amx_scores(t, static_cast<const bf16*>(t.q) + first * size_t{t.head_dim}, rows, first / tile_height, turns,
                scores[0]);
     settle_memory();
-    for (uint32_t at = 0; at < rows; at += tile_height) {
-      amx_softmax(t, first + at, rows - at < tile_height ? rows - at : tile_height, scores + at);
-    }
+    amx_softmax(t, first, rows, scores);
     for (uint32_t i = 0; i < rows; ++i) all_see_all = all_see_all && t.visible[first + i] == t.keys;
   });
-  if (t.vectors <= tile_height) {
-    amx_add_values<1, 4>(t, all_see_all, shape);
-  } else {
-    amx_add_values<2, 2>(t, all_see_all, shape);
-  }
+  amx_add_values(t, all_see_all, shape);
 }
 
 }  // namespace
