@@ -7,6 +7,27 @@ namespace {
 constexpr uint32_t backward_steps = 4;  // of 32 query vectors at once: sums over them stay in tiles as long
 constexpr uint32_t amx_backward_vectors = 32 * backward_steps;
 
+// Cuts `columns` (of sixteen each) into as many as go with `rows`, one or two tiles of them: f(A, V, first column).
+template <class F>
+inline void each_sums(uint32_t rows, uint32_t columns, const F& f) {
+  if (rows > tile_height) {
+    for (uint32_t c = 0; c < columns; c += 2) {
+      with_constant<2>(static_cast<int>(columns - c < 2 ? columns - c : 2), [&](auto v) { f(Constant<2>(), v, c); });
+    }
+  } else {
+    for (uint32_t c = 0; c < columns; c += 4) {
+      with_constant<4>(static_cast<int>(columns - c < 4 ? columns - c : 4), [&](auto v) { f(Constant<1>(), v, c); });
+    }
+  }
+}
+// Cuts rows into twos of tiles: f(first, rows of it).
+template <class F>
+inline void each_two_tiles(uint32_t rows, const F& f) {
+  for (uint32_t first = 0; first < rows; first += 2 * tile_height) {
+    f(first, rows - first < 2 * tile_height ? rows - first : 2 * tile_height);
+  }
+}
+
 // What the vectors of a block give, and what they and the keys are multiplied by.
 struct alignas(64) BackwardTiles {
   bf16 by_vector[amx_backward_vectors][chunk_keys];        // scores' gradients
