@@ -8,9 +8,10 @@
 namespace npr::compute {
 namespace {
 
-// About 200 microseconds: longer than a thread waits within a step, where waking it would take 15 to 30, and short
-// beside a scheduler's time slice.
-constexpr int spins = 10000;
+// About 20 microseconds: longer than the gap between two operations of a step, short beside a scheduler's time slice.
+constexpr int spins = 1000;
+// About 200 more, since waking a thread takes 15 to 30; whoever else wants to run does.
+constexpr int yields = 400;
 
 // Of a run of many tasks: so that all threads end at about the same time.
 constexpr uint32_t parts_a_thread = 32;
@@ -23,11 +24,15 @@ void pause() {
 #endif
 }
 
-// Waits until `value` is no longer `old`: spins for a moment, then sleeps in the kernel.
+// Waits until `value` is no longer `old`: spins for a moment, then lets others run, then sleeps in the kernel.
 void wait_while(std::atomic<uint32_t>& value, uint32_t old) {
   for (int i = 0; i < spins; ++i) {
     if (value.load(std::memory_order_acquire) != old) return;
     pause();
+  }
+  for (int i = 0; i < yields; ++i) {
+    if (value.load(std::memory_order_acquire) != old) return;
+    std::this_thread::yield();
   }
   value.wait(old, std::memory_order_acquire);
 }
