@@ -25,7 +25,7 @@ declare -A seconds=([build]=150 [tests]=75 [memcheck]=60 [racecheck]=45 [kernels
   [pack]=60)
 # Those whose kernels the sanitizer looks at; a sample of their random cases, as each takes many times as long.
 sanitized=(cuda_test cuda_linear_test linear_test rows_test attention_test backward_test training_arrays_test
-  policy_batch_test)
+  policy_batch_test device_draws_test)
 tested=(compute model schedule train)
 
 mkdir -p "$out"

@@ -38,6 +38,16 @@ struct PolicyValue {
   double total;  // sum of exp((logit - max) * scale); 0 for `largest`
 };
 
+// Entries of a group, from token 0 on, and how many groups there are.
+constexpr uint32_t group_entries = 128;
+constexpr uint32_t groups_of(uint32_t vocab) { return (vocab + group_entries - 1) / group_entries; }
+
+// An entry of a row, edited.
+struct LogitEntry {
+  int32_t token;
+  float logit;
+};
+
 // What becomes of a row: gradient(j) = factor * exp((logit(j) - max) * scale), and `slope` more at its token.
 struct PolicySlope {
   float factor, slope;
@@ -51,6 +61,15 @@ class Policies {
   // values[i] of rows[i] of logits [.., vocab], a device array.
   virtual void look(const float* logits, uint32_t vocab, std::span<const PolicyRow> rows,
                     std::span<const LogitEdit> edits, std::span<PolicyValue> values) = 0;
+  // maxima [rows, groups]: of each group of rows[i], edited, the largest finite logit; minus infinity where there is
+  // none.
+  virtual void group_maxima(const float* logits, uint32_t vocab, std::span<const PolicyRow> rows,
+                            std::span<const LogitEdit> edits, std::span<float> maxima) = 0;
+  // Of rows[i], edited, the finite entries that are at least thresholds[i], in order of ids: counts[i] is their number,
+  // entries [rows, most] has the first `most` of them.
+  virtual void collect(const float* logits, uint32_t vocab, std::span<const PolicyRow> rows,
+                       std::span<const LogitEdit> edits, std::span<const float> thresholds, uint32_t most,
+                       std::span<uint32_t> counts, std::span<LogitEntry> entries) = 0;
   // distances[i]: sum of exp((logit - max) * scale) * (logit - max) over rows[i], whose values look() gave. With
   // `replace`, gradients take the place of the logits.
   virtual void differentiate(float* logits, uint32_t vocab, std::span<const PolicyRow> rows,

@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <string>
 
 #include "error.h"
 #include "sample/penalties.h"
 #include "sample/softmax_kernels.h"
+#include "sample/truncation.h"
 
 namespace npr::sample {
 
@@ -47,19 +49,6 @@ void collect_allowed(const TokenMask& mask, const LogitRow& logits, std::vector<
                                        (finite ? ", and the mask allows none of them" : ""));
 }
 
-// A logit below which top_p (of all entries) and min_p keep nothing. Entries lighter than (1 - top_p) / vocab weigh at
-// most 1 - top_p together. The margin covers rounding; the truncations themselves are exact.
-float threshold(const Params& p, LogitRow& logits, float scale) {
-  double weight = p.min_p;
-  if (p.top_p < 1.0f) {
-    const double rest = 1.0 - std::max(0.0, static_cast<double>(p.top_p));
-    weight = std::max(weight, rest * logits.sum_exp(scale) / logits.vocab());
-  }
-  const double margin = 1e-3 + 1e-6 * std::abs(static_cast<double>(logits.max()) * static_cast<double>(scale));
-  const double least = static_cast<double>(logits.max()) + (std::log(weight) - margin) / static_cast<double>(scale);
-  return static_cast<float>(std::max(least, static_cast<double>(std::numeric_limits<float>::lowest())));
-}
-
 }  // namespace
 
 Distribution Distribution::of(const Row& row, Scratch& scratch) {
@@ -79,14 +68,13 @@ Distribution Distribution::of(const Row& row, Scratch& scratch) {
     out.total_ = logits.sum_exp(scale);
     return out;
   }
-  if (!restricted) logits.collect(p.top_k > 0 ? logits.bound(p.top_k) : threshold(p, logits, scale), candidates);
-  if (p.top_k > 0) candidates.keep_top_k(p.top_k);
-  candidates.weigh(out.max_, scale);
-  if (p.top_p < 1.0f) {
-    const bool all = restricted || p.top_k > 0;
-    candidates.keep_top_p(static_cast<double>(p.top_p), all ? candidates.total_weight() : logits.sum_exp(scale));
+  std::optional<double> total;
+  if (!restricted) {
+    if (p.top_p < 1.0f && p.top_k == 0) total = logits.sum_exp(scale);
+    logits.collect(p.top_k > 0 ? logits.bound(p.top_k) : least_of_top_p(p, out.max_, total.value_or(0), row.vocab),
+                   candidates);
   }
-  if (p.min_p > 0.0f) candidates.keep_weight(std::min(p.min_p, 1.0f));
+  truncate(p, out.max_, total, candidates);
   out.total_ = candidates.total_weight();
   return out;
 }

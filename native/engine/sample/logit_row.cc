@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
 #include <limits>
 
 #include "error.h"
 #include "sample/softmax_kernels.h"
+#include "sample/truncation.h"
 
 namespace npr::sample {
 
@@ -137,8 +137,7 @@ float LogitRow::bound(uint32_t k) {
   find_maxima();
   if (k > group_max_.size()) return -largest;
   ordered_ = group_max_;
-  std::nth_element(ordered_.begin(), ordered_.begin() + (k - 1), ordered_.end(), std::greater<>());
-  return ordered_[k - 1];
+  return least_of_top_k(k, ordered_);
 }
 
 void LogitRow::collect(float threshold, Candidates& out) {

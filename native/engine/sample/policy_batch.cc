@@ -31,10 +31,12 @@ void PolicyBatch::clear() {
 
 bool PolicyBatch::draw(const Row& row, uint32_t at) {
   if (row.logprobs >= 0) return false;  // the raw logits are wanted, too
-  const bool sampled = row.params->temperature > 0.0f;
+  const bool sampled = row.params->temperature > 0.0f, listed = sampled && row.params->truncates();
   return add(row, {.row = at,
-                   .which = sampled ? PolicyRow::Token::drawn : PolicyRow::Token::largest,
-                   .token = -1,
+                   .which = listed    ? PolicyRow::Token::given
+                            : sampled ? PolicyRow::Token::drawn
+                                      : PolicyRow::Token::largest,
+                   .token = 0,
                    .scale = 1,
                    .uniform = sampled ? row.stream.uniform(row.index) : 0,
                    .edits_begin = 0,
@@ -44,6 +46,7 @@ bool PolicyBatch::draw(const Row& row, uint32_t at) {
 bool PolicyBatch::look(const Row& row, uint32_t at, int32_t token) {
   ensure(static_cast<uint32_t>(token) < row.vocab, "a token id lies in the vocabulary");
   const bool sampled = row.params->temperature > 0.0f;
+  if (sampled && row.params->truncates()) return false;
   return add(row, {.row = at,
                    .which = sampled ? PolicyRow::Token::given : PolicyRow::Token::largest,
                    .token = token,
@@ -67,10 +70,7 @@ void PolicyBatch::shift(uint32_t by) {
 bool PolicyBatch::add(const Row& row, PolicyRow policy) {
   const Params& p = *row.params;
   if (row.mask.restricted() || p.penalizes()) return false;
-  if (p.temperature > 0.0f) {
-    if (p.truncates()) return false;
-    policy.scale = p.scale();
-  }
+  if (p.temperature > 0.0f) policy.scale = p.scale();
   const size_t begin = edits_.size();
   for (const auto& [token, bias] : p.logit_bias) edits_.push_back({token, bias});
   for (const auto list : row.mask.forbidden()) {

@@ -1,5 +1,5 @@
 // Rows whose distributions a backend looks at where their logits lie (compute/policy.h), with the bits of
-// distribution.cc: those that need no list of tokens.
+// distribution.cc: those that need no list of tokens that the mask allows.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -15,7 +15,8 @@ namespace npr::sample {
 class PolicyBatch {
  public:
   void clear();
-  // A row of logits at `at`, to draw its token; false, and nothing is added, where the host has to.
+  // A row of logits at `at`, to draw its token; false, and nothing is added, where the host has to. One that truncates
+  // is looked at for its sum alone: what may come is collected then.
   bool draw(const Row& row, uint32_t at);
   // To look at a given token: as one that was drawn with `row`, or under the softmax of the raw logits.
   bool look(const Row& row, uint32_t at, int32_t token);

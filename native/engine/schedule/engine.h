@@ -18,9 +18,9 @@
 #include "kv/slot_pool.h"
 #include "model/model.h"
 #include "request.h"
-#include "sample/policy_batch.h"
 #include "schedule/active.h"
 #include "schedule/batch_builder.h"
+#include "schedule/device_draws.h"
 
 namespace npr::schedule {
 
@@ -115,7 +115,7 @@ class Engine {
   kv::SlotPool pool_;
   kv::RadixTree tree_;
   BatchBuilder builder_;
-  sample::PolicyBatch policy_batch_;
+  DeviceDraws device_draws_;
   // Requests move from list to list as nodes, so that a step that breaks off loses none.
   std::list<Active> running_, waiting_;  // oldest first
   branch::Events events_;

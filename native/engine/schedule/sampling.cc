@@ -71,26 +71,31 @@ void Engine::sample_rows(LogitBlock& block, std::span<const SampleRow> rows) {
 // Returns the rows whose tokens are left to the host.
 std::vector<uint32_t> Engine::draw_on_device(LogitBlock& block, std::span<const SampleRow> rows,
                                              std::span<Draw> draws) {
-  compute::Policies* const policies = block.backend.policies();
-  std::vector<uint32_t> left, drawn;
+  const bool device = block.backend.policies();
+  std::vector<uint32_t> left, added;
   std::vector<const sample::Histogram*> layers;
-  policy_batch_.clear();
+  device_draws_.clear();
   for (uint32_t i = 0; i < rows.size(); ++i) {
-    const bool takes = policies && policy_batch_.draw(row_of(rows[i], nullptr, layers), rows[i].logits - block.first);
-    (takes ? drawn : left).push_back(i);
+    const bool takes = device && device_draws_.add(row_of(rows[i], nullptr, layers), rows[i].logits - block.first);
+    (takes ? added : left).push_back(i);
   }
-  if (drawn.empty()) return left;
-  std::vector<compute::PolicyValue> values(drawn.size());
-  policies->look(block.device, block.vocab, policy_batch_.rows(), policy_batch_.edits(), values);
-  for (size_t i = 0; i < drawn.size(); ++i) {
-    Draw& draw = draws[drawn[i]];
-    if (!sample::possible(values[i])) {
-      draw.fault = Error(ErrorCode::internal, "no token can be sampled: no logit that the mask allows is finite");
-      continue;
+  if (added.empty()) return left;
+  std::vector<DeviceDraws::Outcome> outcomes(added.size());
+  device_draws_.run(block.backend, block.device, block.vocab, outcomes);
+  for (size_t i = 0; i < added.size(); ++i) {
+    Draw& draw = draws[added[i]];
+    switch (outcomes[i].kind) {
+      case DeviceDraws::Outcome::Kind::drawn:
+        draw.sampled = std::move(outcomes[i].sampled);
+        break;
+      case DeviceDraws::Outcome::Kind::impossible:
+        draw.fault = Error(ErrorCode::internal, "no token can be sampled: no logit that the mask allows is finite");
+        break;
+      case DeviceDraws::Outcome::Kind::left:
+        left.push_back(added[i]);
     }
-    draw.sampled.token = values[i].token;
-    draw.sampled.policy_logprob = sample::logprob(policy_batch_.rows()[i], values[i]);
   }
+  std::ranges::sort(left);  // that they lie between the first and the last of them
   return left;
 }
 

@@ -26,6 +26,32 @@ class PlainPolicies : public npr::compute::Policies {
     for (size_t i = 0; i < rows.size(); ++i) values[i] = look(edited(logits, vocab, rows[i], edits), rows[i]);
   }
 
+  void group_maxima(const float* logits, uint32_t vocab, std::span<const Row> rows, Edits edits,
+                    std::span<float> maxima) override {
+    auto out = maxima.begin();
+    for (const Row& row : rows) {
+      const auto x = edited(logits, vocab, row, edits);
+      for (size_t begin = 0; begin < vocab; begin += npr::compute::group_entries) {
+        const size_t end = std::min<size_t>(vocab, begin + npr::compute::group_entries);
+        *out++ = *std::max_element(x.begin() + static_cast<ptrdiff_t>(begin), x.begin() + static_cast<ptrdiff_t>(end));
+      }
+    }
+  }
+
+  void collect(const float* logits, uint32_t vocab, std::span<const Row> rows, Edits edits,
+               std::span<const float> thresholds, uint32_t most, std::span<uint32_t> counts,
+               std::span<npr::compute::LogitEntry> entries) override {
+    for (size_t i = 0; i < rows.size(); ++i) {
+      const auto x = edited(logits, vocab, rows[i], edits);
+      counts[i] = 0;
+      for (size_t t = 0; t < vocab; ++t) {
+        if (!std::isfinite(x[t]) || x[t] < thresholds[i]) continue;
+        if (counts[i] < most) entries[i * most + counts[i]] = {static_cast<int32_t>(t), x[t]};
+        ++counts[i];
+      }
+    }
+  }
+
   void differentiate(float* logits, uint32_t vocab, std::span<const Row> rows, Edits edits,
                      std::span<const npr::compute::PolicyValue> values,
                      std::span<const npr::compute::PolicySlope> slopes, bool replace,

@@ -225,6 +225,89 @@ __global__ void __launch_bounds__(block_threads)
 
 // One block a chunk.
 __global__ void __launch_bounds__(block_threads)
+    group_maxima_kernel(const float* logits, Rows at, uint32_t groups, float* maxima) {
+  __shared__ Chunk chunk;
+  constexpr uint32_t chunk_groups = chunk_entries / group_entries;
+  const PolicyRow row = at.rows[blockIdx.y];
+  load(chunk, logits + size_t{row.row} * at.vocab, blockIdx.x, at.vocab, row, at.edits);
+  const uint32_t lane = threadIdx.x % 32;
+  for (uint32_t g = threadIdx.x / 32; g < chunk_groups; g += warps) {
+    float max = -infinity;
+    for (uint32_t i = lane; i < group_entries; i += 32) {
+      const float x = chunk[g * group_entries + i];
+      if (x > max && x < infinity) max = x;
+    }
+    max = warp_max(max);
+    const uint32_t group = blockIdx.x * chunk_groups + g;
+    if (lane == 0 && group < groups) maxima[size_t{blockIdx.y} * groups + group] = max;
+  }
+}
+
+// Of a thread's piece of the chunk.
+__device__ uint32_t count_reached(Chunk& chunk, float threshold) {
+  uint32_t count = 0;
+#pragma unroll
+  for (uint32_t i = threadIdx.x * piece; i < (threadIdx.x + 1) * piece; ++i) {
+    count += chunk[i] >= threshold && chunk[i] < infinity;
+  }
+  return count;
+}
+
+// The sum of the numbers of the threads before this one, and in `total` that of all. All threads of the block call it.
+__device__ uint32_t sum_before(uint32_t number, uint32_t& total) {
+  __shared__ uint32_t warp_totals[warps];
+  const uint32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  uint32_t upto = number;
+  for (uint32_t distance = 1; distance < 32; distance *= 2) {
+    const uint32_t other = __shfl_up_sync(0xffffffff, upto, distance);
+    if (lane >= distance) upto += other;
+  }
+  if (lane == 31) warp_totals[warp] = upto;
+  __syncthreads();
+  uint32_t before = upto - number;
+  total = 0;
+  for (uint32_t w = 0; w < warps; ++w) {
+    if (w < warp) before += warp_totals[w];
+    total += warp_totals[w];
+  }
+  return before;
+}
+
+// One block a chunk.
+__global__ void __launch_bounds__(block_threads)
+    count_kernel(const float* logits, Rows at, const float* thresholds, uint32_t* counts) {
+  __shared__ Chunk chunk;
+  const PolicyRow row = at.rows[blockIdx.y];
+  load(chunk, logits + size_t{row.row} * at.vocab, blockIdx.x, at.vocab, row, at.edits);
+  uint32_t total;
+  sum_before(count_reached(chunk, thresholds[blockIdx.y]), total);
+  if (threadIdx.x == 0) counts[size_t{blockIdx.y} * gridDim.x + blockIdx.x] = total;
+}
+
+// One block a chunk, behind those before it.
+__global__ void __launch_bounds__(block_threads)
+    collect_kernel(const float* logits, Rows at, const float* thresholds, uint32_t most, const uint32_t* counts,
+                   LogitEntry* entries) {
+  __shared__ Chunk chunk;
+  counts += size_t{blockIdx.y} * gridDim.x;
+  uint32_t place = 0;
+  for (uint32_t c = 0; c < blockIdx.x; ++c) place += counts[c];
+  if (counts[blockIdx.x] == 0 || place >= most) return;
+  const PolicyRow row = at.rows[blockIdx.y];
+  load(chunk, logits + size_t{row.row} * at.vocab, blockIdx.x, at.vocab, row, at.edits);
+  const float threshold = thresholds[blockIdx.y];
+  uint32_t total;
+  place += sum_before(count_reached(chunk, threshold), total);
+  entries += size_t{blockIdx.y} * most;
+  for (uint32_t i = threadIdx.x * piece; i < (threadIdx.x + 1) * piece; ++i) {
+    if (!(chunk[i] >= threshold && chunk[i] < infinity)) continue;
+    if (place < most) entries[place] = {static_cast<int32_t>(blockIdx.x * chunk_entries + i), chunk[i]};
+    ++place;
+  }
+}
+
+// One block a chunk.
+__global__ void __launch_bounds__(block_threads)
     gradients_kernel(float* logits, Rows at, const PolicyValue* values, const PolicySlope* slopes, bool replace,
                      double* distances) {
   __shared__ Chunk chunk;
@@ -268,6 +351,21 @@ void values(cudaStream_t stream, const float* logits, const Rows& at, const floa
   const uint32_t chunks = chunks_of(at.vocab);
   values_kernel<<<at.count, block_threads, chunks * sizeof(double), stream>>>(logits, at, chunks, maxima, sums, out);
   NPR_LAUNCHED(values_kernel);
+}
+
+void group_maxima(cudaStream_t stream, const float* logits, const Rows& at, float* maxima) {
+  group_maxima_kernel<<<dim3(chunks_of(at.vocab), at.count), block_threads, 0, stream>>>(logits, at,
+                                                                                         groups_of(at.vocab), maxima);
+  NPR_LAUNCHED(group_maxima_kernel);
+}
+
+void collect(cudaStream_t stream, const float* logits, const Rows& at, const float* thresholds, uint32_t most,
+             uint32_t* counts, LogitEntry* entries) {
+  const dim3 blocks(chunks_of(at.vocab), at.count);
+  count_kernel<<<blocks, block_threads, 0, stream>>>(logits, at, thresholds, counts);
+  NPR_LAUNCHED(count_kernel);
+  collect_kernel<<<blocks, block_threads, 0, stream>>>(logits, at, thresholds, most, counts, entries);
+  NPR_LAUNCHED(collect_kernel);
 }
 
 void gradients(cudaStream_t stream, float* logits, const Rows& at, const PolicyValue* values, const PolicySlope* slopes,

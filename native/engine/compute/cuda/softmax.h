@@ -26,6 +26,12 @@ void chunk_sums(cudaStream_t stream, const float* logits, const Rows& at, float*
 // values [count], from the former. Reads a chunk of each row at the most.
 void values(cudaStream_t stream, const float* logits, const Rows& at, const float* maxima, const double* sums,
             PolicyValue* out);
+// maxima [count, groups]: of each group the largest finite logit. 4 vocab bytes a row.
+void group_maxima(cudaStream_t stream, const float* logits, const Rows& at, float* maxima);
+// counts [count, chunks]: each chunk's finite entries that are at least their row's threshold; entries [count, most]:
+// the first of them, in order of ids. 8 vocab bytes a row.
+void collect(cudaStream_t stream, const float* logits, const Rows& at, const float* thresholds, uint32_t most,
+             uint32_t* counts, LogitEntry* entries);
 // Policies::differentiate(), with distances [count, chunks] of each chunk. 4 vocab bytes a row, or 8 where gradients
 // are written.
 void gradients(cudaStream_t stream, float* logits, const Rows& at, const PolicyValue* values, const PolicySlope* slopes,
