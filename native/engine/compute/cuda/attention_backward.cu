@@ -1,12 +1,12 @@
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "compute/cuda/attention_backward.h"
 #include "compute/cuda/attention_backward_kernel.cuh"
 #include "compute/cuda/attention_backward_plan.h"
 #include "compute/cuda/cuda_check.h"
 #include "compute/cuda/cuda_memory.h"
+#include "compute/cuda/parcel.h"
 #include "compute/cuda/staging.h"
 #include "error.h"
 
@@ -124,15 +124,11 @@ void CudaAttentionBackward::begin(std::span<const Slot> slots, std::span<const S
   State& s = *state_;
   s.plan.make(slots, sequences);
   const AttentionBackwardPlan& plan = s.plan;
-  size_t bytes = 0;
-  const auto place = [&](const auto& array) {
-    const size_t at = bytes;
-    bytes += array.size() * sizeof(array[0]);
-    return at;
-  };
-  const size_t slots_at = place(slots), runs_at = place(plan.runs()), rows_at = place(plan.rows()),
-               masked_at = place(plan.masked()), by_query_at = place(plan.by_query()), by_key_at = place(plan.by_key()),
-               queries_at = place(plan.queries()), keys_at = place(plan.keys());
+  Parcel parcel;
+  const size_t slots_at = parcel.add(slots), runs_at = parcel.add(plan.runs()), rows_at = parcel.add(plan.rows()),
+               masked_at = parcel.add(plan.masked()), by_query_at = parcel.add(plan.by_query()),
+               by_key_at = parcel.add(plan.by_key()), queries_at = parcel.add(plan.queries()),
+               keys_at = parcel.add(plan.keys());
   const auto rows = static_cast<uint32_t>(slots.size());
   AttentionBackwardArguments& a = s.arguments;
   a = {};
@@ -144,26 +140,11 @@ void CudaAttentionBackward::begin(std::span<const Slot> slots, std::span<const S
   a.scale = static_cast<float>(1 / std::sqrt(static_cast<double>(a.head_dim)));
   if (rows == 0) return;
   const size_t tiles = (rows + tile_rows - 1) / tile_rows;
-  s.device_plan.reserve(bytes, "gradients of attention");
   s.masks.reserve(plan.masked().size() * tile_rows * sizeof(uint64_t), "gradients of attention");
   s.rounded.reserve(size_t{rows} * s.q_heads * a.head_dim * sizeof(bf16), "gradients of attention");
   s.known.reserve(tiles * tile_rows * s.q_heads * sizeof(float2), "gradients of attention");
 
-  std::byte* const room = s.staging.room(bytes);
-  const auto put = [&](size_t at, const auto& array) {
-    if (!array.empty()) std::memcpy(room + at, array.data(), array.size() * sizeof(array[0]));
-  };
-  put(slots_at, slots);
-  put(runs_at, plan.runs());
-  put(rows_at, plan.rows());
-  put(masked_at, plan.masked());
-  put(by_query_at, plan.by_query());
-  put(by_key_at, plan.by_key());
-  put(queries_at, plan.queries());
-  put(keys_at, plan.keys());
-  s.staging.send(s.device_plan.as<void>(), bytes);
-
-  const auto* const device = s.device_plan.as<std::byte>();
+  const std::byte* const device = parcel.send(s.staging, s.device_plan, "gradients of attention");
   a.slots = reinterpret_cast<const Slot*>(device + slots_at);
   a.by_query = reinterpret_cast<const TilePair*>(device + by_query_at);
   a.by_key = reinterpret_cast<const TilePair*>(device + by_key_at);

@@ -1,41 +1,12 @@
 #include "compute/cuda/cuda_policies.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "compute/cuda/cuda_check.h"
+#include "compute/cuda/parcel.h"
 
 namespace npr::compute {
 namespace {
-
-// Arrays of the host one behind another in one copy to the device, each at a multiple of 16 bytes.
-class Parcel {
- public:
-  template <class T>
-  size_t add(std::span<const T> values) {
-    const size_t at = bytes_;
-    parts_[count_++] = {values.data(), values.size_bytes(), at};
-    bytes_ += (values.size_bytes() + 15) / 16 * 16;
-    return at;
-  }
-  const std::byte* send(Staging& staging, DeviceArray& to) const {
-    to.reserve(bytes_, "what rows are looked at for");
-    std::byte* const room = staging.room(bytes_);
-    for (size_t i = 0; i < count_; ++i) {
-      if (parts_[i].bytes) std::memcpy(room + parts_[i].at, parts_[i].data, parts_[i].bytes);
-    }
-    staging.send(to.as<void>(), bytes_);
-    return to.as<std::byte>();
-  }
-
- private:
-  struct Part {
-    const void* data;
-    size_t bytes, at;
-  };
-  Part parts_[4];
-  size_t count_ = 0, bytes_ = 0;
-};
 
 // The first two parts of a parcel.
 softmax::Rows rows_in(const std::byte* given, uint32_t vocab, size_t count, size_t edits_at) {
@@ -60,7 +31,8 @@ void CudaPolicies::look(const float* logits, uint32_t vocab, std::span<const Pol
   Parcel parcel;
   parcel.add(rows);
   const size_t edits_at = parcel.add(edits);
-  const softmax::Rows at = rows_in(parcel.send(staging_, given_), vocab, rows.size(), edits_at);
+  const softmax::Rows at =
+      rows_in(parcel.send(staging_, given_, "what rows are looked at for"), vocab, rows.size(), edits_at);
   sums_.reserve(cells * sizeof(double), "sums over the vocabulary");
   maxima_.reserve(cells * sizeof(float), "maxima over the vocabulary");
   values_.reserve(values.size_bytes(), "what is said of rows");
@@ -75,7 +47,8 @@ void CudaPolicies::group_maxima(const float* logits, uint32_t vocab, std::span<c
   Parcel parcel;
   parcel.add(rows);
   const size_t edits_at = parcel.add(edits);
-  const softmax::Rows at = rows_in(parcel.send(staging_, given_), vocab, rows.size(), edits_at);
+  const softmax::Rows at =
+      rows_in(parcel.send(staging_, given_, "what rows are looked at for"), vocab, rows.size(), edits_at);
   maxima_.reserve(maxima.size_bytes(), "maxima over the vocabulary");
   softmax::group_maxima(stream_, logits, at, maxima_.as<float>());
   std::ranges::copy(receive<float>(maxima_, maxima.size()), maxima.begin());
@@ -89,7 +62,7 @@ void CudaPolicies::collect(const float* logits, uint32_t vocab, std::span<const 
   Parcel parcel;
   parcel.add(rows);
   const size_t edits_at = parcel.add(edits), thresholds_at = parcel.add(thresholds);
-  const std::byte* const given = parcel.send(staging_, given_);
+  const std::byte* const given = parcel.send(staging_, given_, "what rows are looked at for");
   counts_.reserve(count * chunks * sizeof(uint32_t), "entries of the vocabulary");
   entries_.reserve(count * most * sizeof(LogitEntry), "entries of the vocabulary");
   softmax::collect(stream_, logits, rows_in(given, vocab, count, edits_at),
@@ -123,7 +96,7 @@ void CudaPolicies::differentiate(float* logits, uint32_t vocab, std::span<const 
   Parcel parcel;
   parcel.add(rows);
   const size_t edits_at = parcel.add(edits), values_at = parcel.add(values), slopes_at = parcel.add(slopes);
-  const std::byte* const given = parcel.send(staging_, given_);
+  const std::byte* const given = parcel.send(staging_, given_, "what rows are looked at for");
   sums_.reserve(count * chunks * sizeof(double), "sums over the vocabulary");
   softmax::gradients(stream_, logits, rows_in(given, vocab, count, edits_at),
                      reinterpret_cast<const PolicyValue*>(given + values_at),
