@@ -129,10 +129,7 @@ int main(int argc, char** argv) {
     const auto device = options.device();
     const auto engine = make_engine(argv[1], device, longest);
     train::Trainer trainer(engine,
-                           {.optimizer = {},
-                            .lora = {},
-                            .micro_batch_tokens = longest,
-                            .recompute = *recompute});
+                           {.optimizer = {}, .lora = {}, .micro_batch_tokens = longest, .recompute = *recompute});
     std::printf("{\"type\": \"model\", \"backend\": \"%s\", \"threads\": %u, \"parameters\": %llu}\n",
                 engine->description().c_str(), device.cpu.threads,
                 static_cast<unsigned long long>(model::parameter_count(engine->config())));

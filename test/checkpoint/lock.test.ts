@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, it } from 'vitest';
@@ -17,7 +17,8 @@ afterEach(async () => {
 it('is held by one at a time, until it is let go', async () => {
   const [one, other] = [await folder(), await folder()];
   const unlock = await lockFolder(one);
-  await expect(lockFolder(join(one, '.'))).rejects.toThrow(FolderInUse);
+  await symlink(one, join(other, 'link'));
+  await expect(lockFolder(join(other, 'link'))).rejects.toThrow(FolderInUse);
   (await lockFolder(other))();
   unlock();
   (await lockFolder(one))();

@@ -14,8 +14,8 @@ using compute::PolicyValue;
 using sample::Candidates;
 using sample::Params;
 
-// Entries that are copied of a row, 16 KB: one with more of them that may come is as soon copied as a whole.
-constexpr uint32_t most_listed = 2048;
+// Entries that are listed of a row, 64 KB; one of which more may come is the host's.
+constexpr uint32_t most_listed = 8192;
 
 sample::Sampled draw_listed(const Params& params, const PolicyRow& row, const PolicyValue& value,
                             std::span<const LogitEntry> entries, Candidates& candidates) {

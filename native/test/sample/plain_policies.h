@@ -18,7 +18,8 @@ class PlainPolicies : public npr::compute::Policies {
   using Edits = std::span<const npr::compute::LogitEdit>;
 
  public:
-  uint64_t looked = 0;  // rows
+  uint64_t looked = 0, listed = 0;  // rows
+  uint64_t refuses = 0;             // to list each so many-th row; 0: none
 
   void look(const float* logits, uint32_t vocab, std::span<const Row> rows, Edits edits,
             std::span<npr::compute::PolicyValue> values) override {
@@ -49,6 +50,7 @@ class PlainPolicies : public npr::compute::Policies {
         if (counts[i] < most) entries[i * most + counts[i]] = {static_cast<int32_t>(t), x[t]};
         ++counts[i];
       }
+      if (refuses && ++listed % refuses == 0) counts[i] = most + 1;
     }
   }
 

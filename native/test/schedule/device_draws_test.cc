@@ -53,7 +53,7 @@ TEST(draws_have_the_bits_of_the_host) {
   uint32_t truncated = 0, left = 0;
   std::mt19937 random(1);
   for (const uint32_t vocab : {50u, 4096u, 4097u, 12305u, 40000u}) {
-    for (int round = 0; round < 4; ++round) {
+    for (uint32_t round = 0; round < 4; round += check::stride()) {
       std::vector<Case> cases;
       const uint32_t count = vocab < 5000 ? 60 : 16;
       for (uint32_t i = 0; i < count; ++i) cases.push_back(case_of(random, vocab));
@@ -69,7 +69,7 @@ TEST(draws_have_the_bits_of_the_host) {
         const bool truncates = cases[i].params.temperature > 0 && cases[i].params.truncates();
         truncated += truncates;
         if (outcomes[i].kind == Kind::left) {
-          CHECK(truncates && vocab > 2048);
+          CHECK(truncates && vocab > 8192);
           ++left;
           continue;
         }
@@ -81,7 +81,7 @@ TEST(draws_have_the_bits_of_the_host) {
       }
     }
   }
-  CHECK(truncated > 300 && left > 0 && left < truncated / 2);
+  if (check::stride() == 1) CHECK(truncated > 300 && left > 0 && left < truncated / 2);
 }
 
 TEST(nothing_to_draw_from_is_said) {

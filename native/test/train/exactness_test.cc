@@ -27,7 +27,7 @@ class Rollouts {
   }
 
   const std::shared_ptr<schedule::Engine>& engine() { return engine_; }
-  const PlainPolicies& policies() const { return policies_; }
+  PlainPolicies& policies() { return policies_; }
 
   // All requests at once; a group each, without those that failed, and with random weights.
   std::vector<train::Group> run(std::span<const Request> requests, RequestMaker& random) {
@@ -148,7 +148,15 @@ TEST(logits_may_lie_away_from_the_host) {
   RequestMaker random(5), same(5);
   auto requests = random_requests(random, 40);
   random_requests(same, 40);
-  for (auto& request : requests) request.logprobs = -1;
+  for (auto& request : requests) {
+    request.logprobs = -1;
+    sample::Params& p = request.sampling;
+    if (request.id % 5 == 1) p.top_p = 0.9f;
+    if (request.id % 5 == 2) p.top_k = 7;
+    if (request.id % 5 == 3) p.min_p = 0.05f;
+    if (request.id % 5 == 4) p.repetition_penalty = 1.2f;  // the host's
+  }
+  far.policies().refuses = 3;
   const auto here = near.run(requests, random), there = far.run(requests, same);
   CHECK_EQ(here.size(), there.size());
   for (size_t i = 0; i < here.size(); ++i) {
@@ -164,7 +172,7 @@ TEST(logits_may_lie_away_from_the_host) {
   CHECK(got.logprobs == expected.logprobs);
   CHECK_EQ(got.entropy, expected.entropy);
   CHECK_EQ(got.loss, expected.loss);
-  if (!support::on_cuda()) CHECK(drawn > 200 && far.policies().looked > drawn + 200);
+  if (!support::on_cuda()) CHECK(drawn > 200 && far.policies().looked > drawn + 200 && far.policies().listed > 60);
   const double norm = trainer.step(1e-3).report.gradient_norm;
   CHECK(std::abs(away.step(1e-3).report.gradient_norm - norm) < 1e-4 * norm);
 }

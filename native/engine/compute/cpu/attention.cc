@@ -187,10 +187,10 @@ void Attention::run_chunk(const SpanItem& item, uint32_t first, uint32_t end, ui
 void Attention::merge_row(const Wave& wave, const PlannedRow& row, uint32_t head, bf16* out, float* log_sums) {
   for (uint32_t g = 0; g < group_; ++g) {
     const auto vector_of = [&](const Partial& at) { return size_t{at.member} * group_ + g; };
-    const Partial& only = plan_.partials()[row.first_partial];
-    const Block first = block(wave, plan_.items()[only.item], head);
-    float max = first.max[vector_of(only)], sum = first.sum[vector_of(only)];
-    const float* result = first.out + vector_of(only) * head_dim_;
+    const Partial& start = plan_.partials()[row.first_partial];
+    const Block first = block(wave, plan_.items()[start.item], head);
+    float max = first.max[vector_of(start)], sum = first.sum[vector_of(start)];
+    const float* result = first.out + vector_of(start) * head_dim_;
     float total[256];  // head_dim is at most 256
     if (row.partials > 1) {
       std::copy_n(result, head_dim_, total);

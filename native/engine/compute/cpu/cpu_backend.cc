@@ -225,7 +225,7 @@ void CpuBackend::rms_norm(const float* x, const float* weight, uint32_t rows, ui
 void CpuBackend::rotate_and_store(uint32_t layer, const float* qkv, const AttentionWeights& w, float eps, bf16* q) {
   const uint32_t head_dim = pool_.shape().head_dim, kv_heads = pool_.shape().kv_heads;
   const uint32_t heads = q_heads_ + 2 * kv_heads;
-  // A tile's keys lie across its cache lines, so that one thread writes all that the batch adds to it, head by head.
+  // A tile's keys lie across its cache lines, so that one thread writes all that neighbouring rows add, head by head.
   each_row(static_cast<uint32_t>(batch_.tile_rows.size()) - 1, size_t{heads} * head_dim, [&](uint32_t tile) {
     const uint32_t first = batch_.tile_rows[tile], end = batch_.tile_rows[tile + 1];
     const auto head = [&](uint32_t row, uint32_t h) { return qkv + (size_t{row} * heads + h) * head_dim; };

@@ -1,7 +1,6 @@
 // The keys and values of every slot.
 #pragma once
 #include <cstdint>
-#include <cstring>
 #include <string>
 #include <vector>
 
@@ -35,7 +34,10 @@ class KvPool {
   }
   void store_key(uint32_t layer, uint32_t head, Slot slot, const bf16* key) const {
     bf16* to = keys(layer, head, slot / tile_slots) + slot % tile_slots * 2;
-    for (uint32_t i = 0; i < shape_.head_dim; i += 2, to += 2 * tile_slots) { to[0] = key[i]; to[1] = key[i + 1]; }
+    for (uint32_t i = 0; i < shape_.head_dim; i += 2, to += 2 * tile_slots) {
+      to[0] = key[i];
+      to[1] = key[i + 1];
+    }
   }
 
  private:

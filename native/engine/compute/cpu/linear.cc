@@ -14,7 +14,7 @@ constexpr size_t least_elements = size_t{1} << 16;
 
 uint32_t divide_up(uint32_t a, uint32_t b) { return (a + b - 1) / b; }
 
-// Fours of panels stream side by side. Few rows wait for memory alone, which small tasks share out more evenly.
+// Panels are multiplied in fours at the most. Few rows wait for memory alone, which small tasks share out more evenly.
 uint32_t task_panels(uint32_t panels, uint32_t rows, uint32_t blocks, uint32_t threads) {
   const uint32_t tasks = (rows <= few_rows ? 16 : 4) * threads;
   return std::min(most_task_panels, divide_up(divide_up(panels * blocks, tasks), 4) * 4);
