@@ -11,6 +11,8 @@ namespace {
 constexpr uint32_t item_vectors = 256;           // query vectors of an item: their state (200 KiB) stays in L2
 constexpr size_t wave_bytes = size_t{32} << 20;  // of partial results
 constexpr uint32_t most_pieces = 8;              // of a chunk, before its keys are gathered first
+// Of results to be merged, under which waking the threads costs more than it brings.
+constexpr size_t least_elements = size_t{1} << 13;
 
 uint32_t group_rows(uint32_t group) { return std::max(1u, item_vectors / group); }
 
@@ -96,9 +98,15 @@ void Attention::run(uint32_t layer, const bf16* q, bf16* out, float* log_sums) {
       if (following < tasks) after = first_tiles(item(following), layer, following / wave.items);
       run_item(wave, item(task), layer, task / wave.items, q, after, work_[thread]);
     });
-    threads_.run(wave.rows * kv_heads_, [&](uint32_t task, uint32_t) {
+    const uint32_t merges = wave.rows * kv_heads_;
+    const auto merge = [&](uint32_t task, uint32_t) {
       merge_row(wave, plan_.rows()[wave.first_row + task / kv_heads_], task % kv_heads_, out, log_sums);
-    });
+    };
+    if (size_t{merges} * group_ * head_dim_ < least_elements) {
+      for (uint32_t task = 0; task < merges; ++task) merge(task, 0);
+    } else {
+      threads_.run(merges, merge);
+    }
   }
 }
 

@@ -228,6 +228,7 @@ void CpuBackend::rotate_and_store(uint32_t layer, const float* qkv, const Attent
   // A tile's keys lie across its cache lines, so that one thread writes all that neighbouring rows add, head by head.
   each_row(static_cast<uint32_t>(batch_.tile_rows.size()) - 1, size_t{heads} * head_dim, [&](uint32_t tile) {
     const uint32_t first = batch_.tile_rows[tile], end = batch_.tile_rows[tile + 1];
+    for (uint32_t h = 0; h < kv_heads; ++h) pool_.expect_keys(layer, h, batch_.slots[first] / tile_slots);
     const auto head = [&](uint32_t row, uint32_t h) { return qkv + (size_t{row} * heads + h) * head_dim; };
     for (uint32_t row = first; row < end; ++row) {
       for (uint32_t h = 0; h < q_heads_; ++h) {

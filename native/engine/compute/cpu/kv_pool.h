@@ -1,5 +1,6 @@
 // The keys and values of every slot.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -31,6 +32,17 @@ class KvPool {
   }
   bf16* value(uint32_t layer, uint32_t head, Slot slot) const {
     return keys(layer, head, slot / tile_slots) + size_t{tile_slots + slot % tile_slots} * shape_.head_dim;
+  }
+  // Fetches the lines of a tile's keys, to be written soon: a key has a few bytes in each of them.
+  void expect_keys(uint32_t layer, uint32_t head, uint32_t tile) const {
+    const auto* line = reinterpret_cast<const std::byte*>(keys(layer, head, tile));
+    for (uint32_t i = 0; i < shape_.head_dim / 2; ++i, line += 64) {
+#if defined(__x86_64__)
+      asm volatile("prefetchw %0" ::"m"(*line));
+#else
+      __builtin_prefetch(line, 1);
+#endif
+    }
   }
   void store_key(uint32_t layer, uint32_t head, Slot slot, const bf16* key) const {
     bf16* to = keys(layer, head, slot / tile_slots) + slot % tile_slots * 2;
