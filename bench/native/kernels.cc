@@ -65,9 +65,9 @@ void linear_layers(Backend& backend, const Limits& limits) {
     for (uint32_t rows : {1, 2, 4, 8, 16, 32, 512}) {
       if (s.n == vocab && rows > 64) continue;
       const auto x = ones(size_t{rows} * s.k);
-      std::vector<float> out(size_t{rows} * s.n);
+      const auto out = std::static_pointer_cast<float>(backend.allocate(size_t{rows} * s.n * sizeof(float)));
       const double all = median_seconds(rows > 64 ? 3 : 9, [&] {
-        for (const auto& m : matrices) backend.linear(x.data(), rows, *m, out.data());
+        for (const auto& m : matrices) backend.linear(x.data(), rows, *m, out.get());
       });
       const double seconds = all / static_cast<double>(matrices.size());
       const double bytes = 2.0 * s.n * s.k, flops = 2.0 * rows * s.n * s.k;

@@ -21,8 +21,8 @@ struct Params {
 
   // What logits are multiplied by at a temperature above 0.
   float scale() const { return std::min(1.0f / temperature, 1e30f); }
-  // Whether some tokens are left out for what they weigh.
-  bool truncates() const { return top_k > 0 || top_p < 1.0f || min_p > 0.0f; }
+  // Whether some tokens are left out for what they weigh: at temperature 0 nothing is weighed.
+  bool truncates() const { return temperature > 0.0f && (top_k > 0 || top_p < 1.0f || min_p > 0.0f); }
   // Whether logits change with the tokens so far.
   bool penalizes() const {
     return repetition_penalty != 1.0f || presence_penalty != 0.0f || frequency_penalty != 0.0f ||

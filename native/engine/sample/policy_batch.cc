@@ -31,11 +31,11 @@ void PolicyBatch::clear() {
 
 bool PolicyBatch::draw(const Row& row, uint32_t at) {
   if (row.logprobs >= 0) return false;  // the raw logits are wanted, too
-  const bool sampled = row.params->temperature > 0.0f, listed = sampled && row.params->truncates();
+  const bool sampled = row.params->temperature > 0.0f;
   return add(row, {.row = at,
-                   .which = listed    ? PolicyRow::Token::given
-                            : sampled ? PolicyRow::Token::drawn
-                                      : PolicyRow::Token::largest,
+                   .which = row.params->truncates() ? PolicyRow::Token::given
+                            : sampled               ? PolicyRow::Token::drawn
+                                                    : PolicyRow::Token::largest,
                    .token = 0,
                    .scale = 1,
                    .uniform = sampled ? row.stream.uniform(row.index) : 0,
@@ -46,7 +46,7 @@ bool PolicyBatch::draw(const Row& row, uint32_t at) {
 bool PolicyBatch::look(const Row& row, uint32_t at, int32_t token) {
   ensure(static_cast<uint32_t>(token) < row.vocab, "a token id lies in the vocabulary");
   const bool sampled = row.params->temperature > 0.0f;
-  if (sampled && row.params->truncates()) return false;
+  if (row.params->truncates()) return false;
   return add(row, {.row = at,
                    .which = sampled ? PolicyRow::Token::given : PolicyRow::Token::largest,
                    .token = token,

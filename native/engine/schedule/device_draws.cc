@@ -39,7 +39,7 @@ void DeviceDraws::clear() {
 
 bool DeviceDraws::add(const sample::Row& row, uint32_t at) {
   if (!batch_.draw(row, at)) return false;
-  if (row.params->temperature > 0.0f && row.params->truncates()) {
+  if (row.params->truncates()) {
     truncated_.push_back({static_cast<uint32_t>(batch_.rows().size()) - 1, row.params});
   }
   return true;

@@ -21,7 +21,7 @@ export function runningSum(values: readonly number[]): string {
   return parts.length === 0 ? String(total) : parts.join(', ');
 }
 
-/** 48 as 40 and 8: each of the sums is then of one digit. */
+/** 48 as 40 and 8: each has one digit that is not 0. */
 function places(value: number): number[] {
   const parts: number[] = [];
   for (let unit = 1, rest = value; rest !== 0; unit *= 10, rest = Math.trunc(rest / 10))

@@ -15,9 +15,7 @@ inline void each_sums(uint32_t rows, uint32_t columns, const F& f) {
       with_constant<2>(static_cast<int>(columns - c < 2 ? columns - c : 2), [&](auto v) { f(Constant<2>(), v, c); });
     }
   } else {
-    for (uint32_t c = 0; c < columns; c += 4) {
-      with_constant<4>(static_cast<int>(columns - c < 4 ? columns - c : 4), [&](auto v) { f(Constant<1>(), v, c); });
-    }
+    each_four(columns, [&](auto v, uint32_t c) { f(Constant<1>(), v, c); });
   }
 }
 // Cuts rows into twos of tiles: f(first, rows of it).

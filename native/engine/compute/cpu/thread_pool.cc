@@ -8,9 +8,9 @@
 namespace npr::compute {
 namespace {
 
-// About 20 microseconds: longer than the gap between two operations of a step, short beside a scheduler's time slice.
+// 10 to 20 microseconds: longer than the gap between two operations of a step, short beside a scheduler's time slice.
 constexpr int spins = 1000;
-// About 200 more, since waking a thread takes 15 to 30; whoever else wants to run does.
+// About 65 more where nobody else wants to run, who otherwise does: waking a thread takes 15 to 30.
 constexpr int yields = 400;
 
 // Of a run of many tasks: so that all threads end at about the same time.

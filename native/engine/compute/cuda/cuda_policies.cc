@@ -24,15 +24,18 @@ std::span<const T> CudaPolicies::receive(const DeviceArray& from, size_t count) 
   return {received_.as<T>(), count};
 }
 
+softmax::Rows CudaPolicies::send(uint32_t vocab, std::span<const PolicyRow> rows, std::span<const LogitEdit> edits) {
+  Parcel parcel;
+  parcel.add(rows);
+  const size_t edits_at = parcel.add(edits);
+  return rows_in(parcel.send(staging_, given_, "what rows are looked at for"), vocab, rows.size(), edits_at);
+}
+
 void CudaPolicies::look(const float* logits, uint32_t vocab, std::span<const PolicyRow> rows,
                         std::span<const LogitEdit> edits, std::span<PolicyValue> values) {
   const size_t cells = rows.size() * softmax::chunks_of(vocab);
   if (rows.empty()) return;
-  Parcel parcel;
-  parcel.add(rows);
-  const size_t edits_at = parcel.add(edits);
-  const softmax::Rows at =
-      rows_in(parcel.send(staging_, given_, "what rows are looked at for"), vocab, rows.size(), edits_at);
+  const softmax::Rows at = send(vocab, rows, edits);
   sums_.reserve(cells * sizeof(double), "sums over the vocabulary");
   maxima_.reserve(cells * sizeof(float), "maxima over the vocabulary");
   values_.reserve(values.size_bytes(), "what is said of rows");
@@ -44,11 +47,7 @@ void CudaPolicies::look(const float* logits, uint32_t vocab, std::span<const Pol
 void CudaPolicies::group_maxima(const float* logits, uint32_t vocab, std::span<const PolicyRow> rows,
                                 std::span<const LogitEdit> edits, std::span<float> maxima) {
   if (rows.empty()) return;
-  Parcel parcel;
-  parcel.add(rows);
-  const size_t edits_at = parcel.add(edits);
-  const softmax::Rows at =
-      rows_in(parcel.send(staging_, given_, "what rows are looked at for"), vocab, rows.size(), edits_at);
+  const softmax::Rows at = send(vocab, rows, edits);
   maxima_.reserve(maxima.size_bytes(), "maxima over the vocabulary");
   softmax::group_maxima(stream_, logits, at, maxima_.as<float>());
   std::ranges::copy(receive<float>(maxima_, maxima.size()), maxima.begin());

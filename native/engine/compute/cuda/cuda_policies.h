@@ -26,6 +26,7 @@ class CudaPolicies : public Policies {
                      std::span<double> distances) override;
 
  private:
+  softmax::Rows send(uint32_t vocab, std::span<const PolicyRow> rows, std::span<const LogitEdit> edits);
   // From the device, once all before it is done; until the next call.
   template <class T>
   std::span<const T> receive(const DeviceArray& from, size_t count);
