@@ -39,7 +39,7 @@ void wait_while(std::atomic<uint32_t>& value, uint32_t old) {
 
 }  // namespace
 
-ThreadPool::ThreadPool(uint32_t threads) {
+ThreadPool::ThreadPool(uint32_t threads) : placement_(threads) {
   ensure(threads >= 1, "a pool has at least one thread");
   for (uint32_t t = 1; t < threads; ++t) workers_.emplace_back([this, t] { worker(t); });
 }
@@ -64,6 +64,7 @@ void ThreadPool::worker(uint32_t thread) {
   for (uint32_t seen = 0;; ++seen) {
     wait_while(epoch_, seen);
     if (stop_.load(std::memory_order_relaxed)) return;
+    placement_.settle(thread);
     call(thread);
     if (running_.fetch_sub(1, std::memory_order_acq_rel) == 1) running_.notify_one();
   }
@@ -72,6 +73,7 @@ void ThreadPool::worker(uint32_t thread) {
 void ThreadPool::each(const std::function<void(uint32_t)>& work) {
   work_ = &work;
   if (!workers_.empty()) {
+    placement_.settle(0);
     running_.store(static_cast<uint32_t>(workers_.size()), std::memory_order_relaxed);
     epoch_.fetch_add(1, std::memory_order_release);
     epoch_.notify_all();

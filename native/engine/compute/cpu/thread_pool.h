@@ -8,6 +8,8 @@
 #include <thread>
 #include <vector>
 
+#include "compute/cpu/placement.h"
+
 namespace npr::compute {
 
 // Thread safety: one thread at a time calls run() or each(); calls do not nest.
@@ -32,6 +34,7 @@ class ThreadPool {
   void worker(uint32_t thread);
   void call(uint32_t thread);
 
+  Placement placement_;
   std::vector<std::thread> workers_;
   const std::function<void(uint32_t)>* work_ = nullptr;  // published by epoch_
   alignas(64) std::atomic<uint32_t> epoch_{0};           // counts calls of each()
