@@ -34,20 +34,29 @@ struct Nothing {
   void at(size_t) const {}
 };
 template <int N>
-struct Lines {  // a cache line of each of N streams, into L1
+struct Lines {  // a cache line of each of N streams, into L2: L1 has no room, and fewer fetches at once
   const char* first[N];
   void at(size_t i) const {
 #pragma GCC unroll 4
-    for (int n = 0; n < N; ++n) __builtin_prefetch(first[n] + 64 * i, 0, 3);
+    for (int n = 0; n < N; ++n) __builtin_prefetch(first[n] + 64 * i, 0, 2);
   }
 };
-template <int N>
-struct SlowLines {  // the same every 2^shift steps, into L2
-  const char* first[N];
-  int shift;
-  void at(size_t i) const {
-#pragma GCC unroll 4
-    for (int n = 0; n < N; ++n) __builtin_prefetch(first[n] + 64 * (i >> shift), 0, 2);
+// Streams of `lines` cache lines, `stride` bytes apart, one after another into L2, `lines_of` of them every `steps_of`
+// steps: over as many tiles as share it, evenly. In bursts they would fill the queues that the tiles' own loads need.
+struct Spread {
+  const char* stream;
+  size_t stride, lines;
+  int lines_of, steps_of;
+  size_t line = 0;
+  int due = 0;
+  void at(size_t) {
+    for (due += lines_of; due >= steps_of; due -= steps_of) {
+      __builtin_prefetch(stream + 64 * line, 0, 2);
+      if (++line == lines) {
+        line = 0;
+        stream += stride;
+      }
+    }
   }
 };
 
