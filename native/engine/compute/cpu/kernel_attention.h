@@ -19,7 +19,7 @@ inline const char* next_line(const ChunkTask& t, bool values, uint32_t line) {
 // next chunk's keys: each step of a key tile a line.
 template <int R>
 inline void scores_of(const ChunkTask& t, const Operand* q, float* scores) {
-  each_part<vectors_beside(R)>(t.piece_count, [&](auto v, uint32_t first, uint32_t, uint32_t) {
+  each_part<vectors_beside(R)>(t.piece_count, [&](auto v, uint32_t first) {
     constexpr int V = decltype(v)::value;
     const KeyPiece* p = t.pieces + first;
     Tiles<V> b;
@@ -84,7 +84,7 @@ inline void softmax(const ChunkTask& t, uint32_t first, float (*scores)[chunk_ke
 // values: each step of sixteen columns a line.
 template <int R>
 inline void weigh(const ChunkTask& t, const Operand* probabilities, const bf16* const* rows, size_t steps, float* out) {
-  each_part<vectors_beside(R)>(t.head_dim / 16, [&](auto v, uint32_t first, uint32_t, uint32_t) {
+  each_part<vectors_beside(R)>(t.head_dim / 16, [&](auto v, uint32_t first) {
     constexpr int V = decltype(v)::value;
     Lines<V> ahead;
     for (int i = 0; i < V; ++i) ahead.first[i] = next_line(t, true, (first + i) * chunk_keys / 2);
@@ -96,7 +96,7 @@ inline void weigh(const ChunkTask& t, const Operand* probabilities, const bf16* 
 // out += probabilities . values. Keys that all vectors of a tile see come first; the pairs that only some see, and an
 // odd last key, paired with zero, whatever its neighbour holds, are each vector's own.
 inline void add_values(const ChunkTask& t) {
-  each_part<tile_rows>(t.vectors, [&](auto r, uint32_t first, uint32_t, uint32_t) {
+  each_part<tile_rows>(t.vectors, [&](auto r, uint32_t first) {
     constexpr int R = decltype(r)::value;
     const Operand* probabilities = static_cast<const Operand*>(t.probabilities) + first * chunk_keys;
     float* out = t.out + first * size_t{t.head_dim};
@@ -118,7 +118,7 @@ inline void add_values(const ChunkTask& t) {
 }
 
 void attend(const ChunkTask& t) {
-  each_part<tile_rows>(t.vectors, [&](auto r, uint32_t first, uint32_t, uint32_t) {
+  each_part<tile_rows>(t.vectors, [&](auto r, uint32_t first) {
     constexpr int R = decltype(r)::value;
     float scores[R][chunk_keys];
     scores_of<R>(t, static_cast<const Operand*>(t.q) + first * size_t{t.head_dim}, scores[0]);

@@ -16,7 +16,7 @@ struct BackwardBlock {
 template <int R>
 inline void against_chunk(const Operand* left, uint32_t head_dim, const bf16* tiles, float* out) {
   constexpr int V = vectors_beside(R);
-  each_part<V>(chunk_keys / tile_slots, [&](auto v, uint32_t first, uint32_t, uint32_t) {
+  each_part<V>(chunk_keys / tile_slots, [&](auto v, uint32_t first) {
     constexpr int N = decltype(v)::value;
     Tiles<N> b;
     for (int i = 0; i < N; ++i) b.tile[i] = tiles + (first + i) * size_t{tile_slots} * head_dim;
@@ -53,9 +53,9 @@ inline void block_scores(const ChunkBackwardTask& t, uint32_t first, uint32_t at
 // out [count, head_dim] += left [count, 2 steps] . rows [2 steps][head_dim]
 inline void add_weighted(const Operand* left, size_t left_stride, uint32_t count, const bf16* const* rows, size_t steps,
                          uint32_t head_dim, float* out) {
-  each_part<tile_rows>(count, [&](auto r, uint32_t first, uint32_t, uint32_t) {
+  each_part<tile_rows>(count, [&](auto r, uint32_t first) {
     constexpr int R = decltype(r)::value;
-    each_part<vectors_beside(R)>(head_dim / 16, [&](auto v, uint32_t column, uint32_t, uint32_t) {
+    each_part<vectors_beside(R)>(head_dim / 16, [&](auto v, uint32_t column) {
       constexpr int V = decltype(v)::value;
       tile<R, V>(left + first * left_stride, left_stride, Rows{rows, 16 * size_t{column}}, steps,
                  out + first * size_t{head_dim} + 16 * column, head_dim, true);
@@ -70,8 +70,7 @@ void attend_backward(const ChunkBackwardTask& t) {
   const uint32_t even_keys = (t.keys + 1) / 2;
   for (uint32_t first = 0; first < t.vectors; first += backward_vectors) {
     const uint32_t count = t.vectors - first < backward_vectors ? t.vectors - first : backward_vectors;
-    each_part<tile_rows>(
-        count, [&](auto r, uint32_t at, uint32_t, uint32_t) { block_scores<decltype(r)::value>(t, first, at, block); });
+    each_part<tile_rows>(count, [&](auto r, uint32_t at) { block_scores<decltype(r)::value>(t, first, at, block); });
     const size_t offset = first * size_t{t.head_dim};
     add_weighted(block.by_vector[0], chunk_keys, count, keys, even_keys, t.head_dim, t.dq + offset);
     const bf16 *queries[backward_vectors], *gains[backward_vectors];

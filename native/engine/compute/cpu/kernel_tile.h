@@ -41,16 +41,17 @@ struct Lines {  // a cache line of each of N streams, into L2: L1 has no room, a
     for (int n = 0; n < N; ++n) __builtin_prefetch(first[n] + 64 * i, 0, 2);
   }
 };
-// Streams of `lines` cache lines, `stride` bytes apart, one after another into L2, `lines_of` of them every `steps_of`
-// steps: over as many tiles as share it, evenly. In bursts they would fill the queues that the tiles' own loads need.
+// Streams of `lines` cache lines, `stride` bytes apart, one after another into L2: `per` lines every `steps` steps,
+// over all tiles that take it by reference, evenly. In bursts they would fill the queues that the tiles' own loads
+// need.
 struct Spread {
   const char* stream;
   size_t stride, lines;
-  int lines_of, steps_of;
+  int per, steps;
   size_t line = 0;
   int due = 0;
   void at(size_t) {
-    for (due += lines_of; due >= steps_of; due -= steps_of) {
+    for (due += per; due >= steps; due -= steps) {
       __builtin_prefetch(stream + 64 * line, 0, 2);
       if (++line == lines) {
         line = 0;
@@ -108,14 +109,14 @@ inline void with_constant(int n, const F& f) {
   f(Constant<N>());
 }
 
-// Cuts `count` things into as few parts of at most N as can be, as even as can be: f(constant of its size, first,
-// index, parts) for each part.
+// Cuts `count` things into as few parts of at most N as can be, as even as can be: f(constant of its size, first) for
+// each part.
 template <int N, class F>
 inline void each_part(uint32_t count, const F& f) {
   const uint32_t parts = (count + N - 1) / N;
   for (uint32_t p = 0, first = 0; p < parts; ++p) {
     const uint32_t size = (count - first + parts - p - 1) / (parts - p);
-    with_constant<N>(static_cast<int>(size), [&](auto constant) { f(constant, first, p, parts); });
+    with_constant<N>(static_cast<int>(size), [&](auto constant) { f(constant, first); });
     first += size;
   }
 }
