@@ -4,11 +4,10 @@
 namespace npr::compute {
 namespace {
 
-// Lines of a block of panels. One tile of rows: as far as it reads ahead. Few: what waits in L2 while the next block is
-// fetched behind it. Many: what rows pass by: 48 KiB, of which an L1 may hold 32, but half of that took 1 to 2% longer.
+// Lines of a block of panels. One tile of rows: as far as it reads ahead. Several: what waits in L2 while the next
+// block is fetched behind it; what fits L1 took 1 to 2% longer, however many rows pass by.
 constexpr size_t one_tile_lines = 256;
-constexpr size_t few_rows_lines = 1024;
-constexpr size_t many_rows_lines = 768;
+constexpr size_t several_tiles_lines = 1024;
 constexpr size_t line_bytes = 64;
 constexpr uint32_t block_rows = 126;
 
@@ -79,9 +78,7 @@ template <class W>
 inline void linear_groups(const LinearTask& t, uint32_t begin, uint32_t end, uint32_t width, const std::byte* next) {
   const size_t lines = panel_lines<W>(t.k), panel = lines * line_bytes;
   const size_t units = (lines + W::inseparable - 1) / W::inseparable;
-  const size_t block_lines = t.rows > 4 * tile_rows ? many_rows_lines
-                             : t.rows > tile_rows   ? few_rows_lines
-                                                    : one_tile_lines;
+  const size_t block_lines = t.rows > tile_rows ? several_tiles_lines : one_tile_lines;
   const size_t blocks = (lines * width + block_lines - 1) / block_lines;
   for (size_t block = 0; block < blocks; ++block) {
     const size_t first = units * block / blocks * W::inseparable;
