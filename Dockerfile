@@ -28,7 +28,7 @@ ENV NODE_ENV=production NPR_SERVE_HOST=0.0.0.0
 COPY --from=app /app /app
 USER node
 EXPOSE 8000
-# Loading a large checkpoint takes minutes; /health answers 503 meanwhile.
+# Loading a large checkpoint takes minutes; /health answers 503 meanwhile. A port given as --port it would not find.
 HEALTHCHECK --interval=15s --timeout=3s --start-period=10m \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.NPR_SERVE_PORT ?? 8000}/health`).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
 # The server drains on SIGTERM for up to 30 s: docker stop --time 40.

@@ -182,7 +182,8 @@ function save(): void {
   };
   const slug = `${model.toLowerCase().replace(/[^a-z0-9]+/g, '-')}-${machine.cores}`;
   const folder = options.quick ? join(root, 'build', 'bench') : join(root, 'bench', 'results');
-  const file = join(folder, `${now.toISOString().slice(0, 10)}-${slug}.json`);
+  const part = options.only === undefined ? '' : `-${options.only}`; // does not take the place of a whole run
+  const file = join(folder, `${now.toISOString().slice(0, 10)}-${slug}${part}.json`);
   mkdirSync(folder, { recursive: true });
   const run = { date: now.toISOString(), commit: commit(), quick: options.quick === true, threads };
   writeFileSync(file, `${JSON.stringify({ ...run, machine, ...results }, undefined, 2)}\n`);

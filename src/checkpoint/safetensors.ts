@@ -102,14 +102,14 @@ export function toFloats(dtype: string, bytes: Uint8Array): Float32Array {
   return values;
 }
 
-/** The nearest values of a type, even ones among equals. */
+/** The nearest values of BF16, F16 or F32, even ones among equals. Throws for any other type. */
 export function fromFloats(dtype: string, values: Float32Array): Uint8Array {
   const bytes = new Uint8Array(values.length * width(dtype));
   const view = new DataView(bytes.buffer);
   for (const [i, value] of values.entries()) {
     if (dtype === 'F32') view.setFloat32(4 * i, value, true);
     else if (dtype === 'BF16') view.setUint16(2 * i, toBf16(value), true);
-    else throw new Error(`can't write tensors of the type ${dtype}`);
+    else view.setUint16(2 * i, toF16(value), true);
   }
   return bytes;
 }
@@ -147,6 +147,23 @@ function toBf16(value: number): number {
   const bits = scratch.getUint32(0);
   if (Number.isNaN(value)) return (bits >>> 16) | 0x40;
   return (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16;
+}
+
+function toF16(value: number): number {
+  scratch.setFloat32(0, value);
+  const bits = scratch.getUint32(0);
+  const sign = (bits >>> 16) & 0x8000;
+  const magnitude = bits & 0x7fffffff;
+  if (Number.isNaN(value)) return sign | 0x7e00;
+  if (Math.abs(value) < 2 ** -14) return sign | roundHalfEven(Math.abs(value) * 2 ** 24); // multiples of 2^-24
+  const rounded = (magnitude + 0xfff + ((magnitude >>> 13) & 1) - (112 << 23)) >>> 13; // 112: between the exponents' biases
+  return sign | Math.min(rounded, 0x7c00);
+}
+
+function roundHalfEven(value: number): number {
+  const whole = Math.floor(value);
+  const rest = value - whole;
+  return rest > 0.5 || (rest === 0.5 && whole % 2 === 1) ? whole + 1 : whole;
 }
 
 function f16(bits: number): number {

@@ -54,15 +54,26 @@ function fromFlag(key: string, sources: Sources): Given | undefined {
   return value === undefined ? undefined : { value, from: `--${flagName(key)}`, base: process.cwd() };
 }
 
-function fromEnv(key: string, sources: Sources): Given | undefined {
-  const value = sources.env[envName(key)];
-  return value === undefined ? undefined : { value, from: envName(key), base: process.cwd() };
+function fromEnv(key: string, { env }: Sources): Given | undefined {
+  const value = env[envName(key)];
+  return value === undefined || isServiceLink(envName(key), value)
+    ? undefined
+    : { value, from: envName(key), base: process.cwd() };
+}
+
+/**
+ * Kubernetes gives the containers beside a Service called npr-serve such variables: NPR_SERVE_PORT=tcp://10.0.0.1:80,
+ * NPR_SERVE_SERVICE_HOST and more, none of which is a setting.
+ */
+function isServiceLink(name: string, value: string | undefined): boolean {
+  const rest = name.slice(envPrefix.length);
+  return /^(SERVICE|PORT)_/.test(rest) || (rest === 'PORT' && /^(tcp|udp|sctp):/.test(value ?? ''));
 }
 
 function refuseUnknownVariables(env: NodeJS.ProcessEnv): void {
   const names = new Set([...known].map(envName).concat(envName('config')));
   for (const name of Object.keys(env)) {
-    if (name.startsWith(envPrefix) && !names.has(name)) {
+    if (name.startsWith(envPrefix) && !names.has(name) && !isServiceLink(name, env[name])) {
       throw new SettingsError(`unknown environment variable ${name}${suggestion(name, names)}`);
     }
   }

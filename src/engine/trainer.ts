@@ -23,10 +23,6 @@ export class NativeTrainer implements Trainer {
     return this.#next((native) => native.step(learningRate));
   }
 
-  discard(): Promise<void> {
-    return this.#next((native) => native.discard());
-  }
-
   saveWeights(directory: string): Promise<void> {
     return this.#next((native) => native.saveWeights(directory));
   }

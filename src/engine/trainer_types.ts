@@ -107,8 +107,6 @@ export interface Trainer {
   score(groups: TrainGroup[]): Promise<PassResult>;
   /** Clips, takes AdamW's step, updates the engine's weights in place and forgets the gradients. */
   step(learningRate: number): Promise<StepResult>;
-  /** Forgets the gradients. */
-  discard(): Promise<void>;
   /** Writes the weights into an existing directory as Hugging Face safetensors: bf16, LoRA merged, shards above 5 GB. */
   saveWeights(directory: string): Promise<void>;
   /** Master weights, moments and the count of steps, bit for bit. */

@@ -6,19 +6,14 @@ import { join, type Lexeme, lex } from './tags.js';
 /** Nesting beyond this is text: a view of it could be neither walked nor sent. */
 export const MAX_DEPTH = 64;
 
-export interface ParseOptions {
-  /** The text may stop inside an open block, as it does while it is being generated. */
-  open?: boolean;
-}
-
 /**
  * Segments of one turn, whose concatenation is its text. A block that does not parse is text from its outermost
  * `<guideline>` to the end, and a stray tag likewise from itself on. Lexemes in place of a string tell tags from text
  * that merely spells one.
  */
-export function parse(turn: string | readonly Lexeme[], options: ParseOptions = {}): Segment[] {
+export function parse(turn: string | readonly Lexeme[]): Segment[] {
   const lexemes = typeof turn === 'string' ? lex(turn) : turn;
-  const end = structuredLength(lexemes, options.open ?? false);
+  const end = structuredLength(lexemes);
   const segments = new Reader(lexemes, end).segments();
   const rest = join(lexemes.slice(end));
   const last = segments.at(-1);
@@ -29,7 +24,7 @@ export function parse(turn: string | readonly Lexeme[], options: ParseOptions = 
 }
 
 /** How many lexemes from the start are well-formed. */
-function structuredLength(lexemes: readonly Lexeme[], open: boolean): number {
+function structuredLength(lexemes: readonly Lexeme[]): number {
   const machine = new TagMachine();
   let outermost = 0;
   for (const [i, lexeme] of lexemes.entries()) {
@@ -41,7 +36,7 @@ function structuredLength(lexemes: readonly Lexeme[], open: boolean): number {
     if (depth === 0) outermost = i;
     if (!machine.tag(lexeme.text) || machine.depth > MAX_DEPTH) return outermost;
   }
-  return open || machine.mayEnd ? lexemes.length : outermost;
+  return machine.mayEnd ? lexemes.length : outermost;
 }
 
 /** Reads lexemes that are known to be well-formed. */
@@ -68,8 +63,9 @@ class Reader {
     const start = this.#at++;
     const plans: Plan[] = [];
     const branches: Branch[] = [];
-    let takeaway: string | null = null;
-    while (this.#at < this.end && takeaway === null) {
+    let takeaway = '';
+    // each turn goes past a closing tag, or text between the parts
+    for (let open = true; open && this.#at < this.end; this.#at++) {
       const tag = this.#tag();
       if (tag === '<plan>') {
         this.#at++;
@@ -80,10 +76,10 @@ class Reader {
       } else if (tag === '<takeaway>') {
         this.#at++;
         takeaway = this.#text();
+        open = false;
       }
-      this.#at++; // a closing tag, or text between the parts
     }
-    this.#at = Math.min(this.#at, this.end);
+    this.#at = Math.min(this.#at, this.end); // a takeaway may end with its turn
     return { type: 'block', text: join(this.lexemes.slice(start, this.#at)), plans, branches, takeaway };
   }
 

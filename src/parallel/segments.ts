@@ -33,8 +33,8 @@ export interface Block {
   text: string;
   plans: Plan[];
   branches: Branch[];
-  /** Between `<takeaway>` and `</takeaway>`; null in a block that is still being written. */
-  takeaway: string | null;
+  /** Between `<takeaway>` and `</takeaway>`, or the end of the turn. */
+  takeaway: string;
 }
 
 export type Segment = TextSegment | Block;

@@ -9,6 +9,8 @@ export interface RouteDescription {
   /** Of each event of a stream. */
   chunk?: TSchema;
   contentType?: string;
+  /** What the `*` at the end of the URL is: a parameter that may contain slashes. */
+  rest?: string;
   /** Needs no API key. */
   open?: boolean;
 }
@@ -28,7 +30,7 @@ export function openapi(routes: readonly DescribedRoute[]): object {
   const schemas: Record<string, unknown> = { Error: ErrorResponse };
   const paths: Record<string, Record<string, unknown>> = {};
   for (const route of routes) {
-    const path = route.url.replace(/:(\w+)/g, '{$1}');
+    const path = route.url.replace('*', `{${route.config.rest}}`);
     paths[path] = { ...paths[path], [route.method.toLowerCase()]: operation(route, schemas) };
   }
   return {
@@ -51,16 +53,12 @@ function operation(route: DescribedRoute, schemas: Record<string, unknown>): obj
     ? { schema: hoist(config.response, schemas) }
     : {};
   if (config.chunk) content['text/event-stream'] = { schema: hoist(config.chunk, schemas) };
-  const parameters = [...route.url.matchAll(/:(\w+)/g)].map(([, name]) => ({
-    name,
-    in: 'path',
-    required: true,
-    schema: { type: 'string' },
-  }));
   return {
     summary: config.summary,
     ...(config.open ? {} : { security: [{ key: [] }, {}] }),
-    ...(parameters.length > 0 ? { parameters } : {}),
+    ...(config.rest
+      ? { parameters: [{ name: config.rest, in: 'path', required: true, schema: { type: 'string' } }] }
+      : {}),
     ...(route.body
       ? {
           requestBody: {

@@ -17,7 +17,6 @@ export async function chatRequest(
   defaults: ParallelSettings,
 ): Promise<EngineRequest> {
   model.checkName(body.model);
-  checkStream(body);
   if (body.top_logprobs !== undefined && body.logprobs !== true) {
     throw new ApiError('invalid_value', 'top_logprobs requires logprobs to be true', 'top_logprobs');
   }
@@ -43,7 +42,6 @@ export async function completionRequests(
   defaults: ParallelSettings,
 ): Promise<EngineRequest[]> {
   model.checkName(body.model);
-  checkStream(body);
   if (body.best_of !== undefined && body.best_of !== (body.n ?? 1)) {
     throw new ApiError(
       'unsupported_field',
@@ -197,7 +195,8 @@ function grant(
   return asked;
 }
 
-function checkStream(body: Pick<Common, 'stream' | 'stream_options'>): void {
+/** Of HTTP, where a response is a stream or none. */
+export function checkStream(body: Pick<Common, 'stream' | 'stream_options'>): void {
   if (body.stream_options !== undefined && body.stream !== true) {
     throw new ApiError('invalid_value', 'stream_options requires stream to be true', 'stream_options');
   }

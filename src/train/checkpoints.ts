@@ -75,10 +75,11 @@ export class Checkpoints {
   }
 
   async #steps(): Promise<number[]> {
-    return (await names(this.#folder)).flatMap((name) => {
+    const steps = (await names(this.#folder)).flatMap((name) => {
       const match = /^step-(\d+)$/.exec(name);
       return match === null ? [] : [Number(match[1])];
     });
+    return steps.sort((a, b) => a - b); // by name, a millionth would come before its predecessors
   }
 
   #path(step: number): string {

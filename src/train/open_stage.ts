@@ -1,7 +1,7 @@
 /** Puts a stage together: data, model, trainer. */
 import { join } from 'node:path';
 import { Default } from 'typebox/value';
-import type { TrainerOptions } from '../engine/trainer_types.js';
+import type { Trainer, TrainerOptions } from '../engine/trainer_types.js';
 import type { Engine } from '../engine/types.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
 import type { Example } from './examples.js';
@@ -14,7 +14,7 @@ import { Reinforcement, type ReinforcementParts } from './reinforcement.js';
 import { scorer } from './scoring.js';
 import type { BaseSettings, BetaSettings, StageName, StageSettings, TrainSettings } from './settings.js';
 import { ValidationSettings } from './settings.js';
-import { type Stage, TrainError, type Workplace } from './stage.js';
+import { closeAll, type Stage, TrainError, type Workplace } from './stage.js';
 import { defaultStart, startFolder, withTags } from './starts.js';
 import { Supervised } from './supervised.js';
 import { traces } from './traces.js';
@@ -37,7 +37,7 @@ export interface OpenStage {
   validation?: { parts: ValidationParts; settings: ValidationSettings };
 }
 
-/** `folder`: the stage's own. The engine that comes back is the caller's to close. */
+/** `folder`: the stage's own. What comes back is the caller's to close. */
 export async function openStage(
   name: StageName,
   folder: string,
@@ -51,8 +51,9 @@ export async function openStage(
   const parallel = name === 'beta' || name === 'papo';
   const modelFolder = parallel ? await withTags(start, join(folder, 'start')) : start;
   const { engine, tokenizer } = await options.load(modelFolder);
+  let trainer: Trainer | undefined;
   try {
-    const trainer = await engine.trainer(trainerOptions(name, settings));
+    trainer = await engine.trainer(trainerOptions(name, settings));
     const workplace = { engine, tokenizer, trainer };
     const prompts = new Prompts(tokenizer, own.system ?? settings.system, settings.chat_template_kwargs);
     const score = await scorer(name, 'sampling' in own ? own.sampling.max_tokens : 0, own);
@@ -64,7 +65,7 @@ export async function openStage(
     const parts = { engine, tokenizer, prompts, score: judge, examples: validation.examples, ...mode };
     return { ...open, validation: { parts, settings: validation.settings } };
   } catch (error) {
-    await engine.close();
+    await closeAll({ trainer, engine });
     throw error;
   }
 }

@@ -12,6 +12,21 @@ export interface Workplace {
   readonly trainer: Trainer;
 }
 
+/** The trainer first: for as long as there is one, it keeps its engine's weights and KV cache. */
+export async function closeAll({
+  trainer,
+  engine,
+}: {
+  trainer?: Trainer | undefined;
+  engine: Engine;
+}): Promise<void> {
+  try {
+    await trainer?.close();
+  } finally {
+    await engine.close();
+  }
+}
+
 /** Milliseconds of a step by what they went to. */
 export interface Phases {
   rollout: number;

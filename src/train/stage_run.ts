@@ -4,7 +4,7 @@ import { sweep } from '../checkpoint/durable.js';
 import { Checkpoints, type LoopState } from './checkpoints.js';
 import { type OpenStage, openStage, type RunOptions } from './open_stage.js';
 import type { CheckpointSettings, StageName, TrainSettings } from './settings.js';
-import { Interrupted, type StepReport } from './stage.js';
+import { closeAll, Interrupted, type StepReport } from './stage.js';
 import { validate } from './validation.js';
 
 export function runStage(name: StageName, settings: TrainSettings, options: RunOptions): Promise<void> {
@@ -47,7 +47,7 @@ class StageRun {
         `${this.#name}: done; the model of step ${result} is ${join(this.#folder, 'model')}`,
       );
     } finally {
-      await open.workplace.engine.close();
+      await closeAll(open.workplace);
     }
   }
 

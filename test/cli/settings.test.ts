@@ -41,6 +41,18 @@ describe('precedence', () => {
     });
   });
 
+  it('leaves what Kubernetes sets for a Service called npr-serve', () => {
+    const env = {
+      NPR_SERVE_SERVICE_HOST: '10.0.0.1',
+      NPR_SERVE_SERVICE_PORT: '80',
+      NPR_SERVE_PORT: 'tcp://10.0.0.1:80',
+      NPR_SERVE_PORT_80_TCP_ADDR: '10.0.0.1',
+    };
+    expect(serve({}, env).port).toBe(8000);
+    expect(serve({}, env, { port: 9000 }).port).toBe(9000);
+    expect(() => serve({}, { NPR_SERVE_PORT: 'http' })).toThrow(/^NPR_SERVE_PORT: expected an integer/);
+  });
+
   it('holds for what is off and what is on', () => {
     expect(serve().prefixCache).toBe(true);
     expect(serve({}, { NPR_SERVE_PREFIX_CACHE: 'false' }, { 'prefix-cache': true }).prefixCache).toBe(false);

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { parse } from '../../src/parallel/parse.js';
+import { MAX_DEPTH, parse } from '../../src/parallel/parse.js';
 import { canonical, render } from '../../src/parallel/render.js';
-import type { Block, Segment } from '../../src/parallel/segments.js';
+import type { Segment } from '../../src/parallel/segments.js';
 import { lex, TAGS } from '../../src/parallel/tags.js';
 import { pick, random, randomSegments, randomText } from './random.js';
 
@@ -10,7 +10,7 @@ const BLOCK =
   '<guideline>\n<plan>1: a</plan>\n<plan>x</plan>\n</guideline>\n<step>\n1: one\n</step>\n<step>\n2: two\n</step>\n<takeaway>\nboth\n</takeaway>';
 
 /** The layout's rules, token by token: where structure ends, and the blocks' extents at every depth. */
-function reference(text: string, open: boolean): { plainFrom: number; blocks: string[] } {
+function reference(text: string): { plainFrom: number; blocks: string[] } {
   const lexemes = lex(text);
   let plainFrom = lexemes.length;
   for (;;) {
@@ -63,7 +63,7 @@ function reference(text: string, open: boolean): { plainFrom: number; blocks: st
         }
       }
     }
-    if (bad === undefined && !open && stack.some((block) => block.state !== 'takeaway')) bad = stack[0]?.at;
+    if (bad === undefined && stack.some((block) => block.state !== 'takeaway')) bad = stack[0]?.at;
     if (bad === undefined) {
       for (const block of stack.reverse()) blocks.push(extent(block.at, plainFrom));
       return { plainFrom, blocks };
@@ -124,18 +124,16 @@ describe('parse', () => {
         }
       }
       const text = parts.join('');
-      for (const open of [false, true]) {
-        const { plainFrom, blocks } = reference(text, open);
-        const segments = parse(text, { open });
-        expect(segments.map((segment) => segment.text).join(''), `seed ${seed}`).toBe(text);
-        expect(blockTexts(segments), `seed ${seed} open ${open}`).toEqual(blocks);
-        const plain = lex(text)
-          .slice(plainFrom)
-          .map((lexeme) => lexeme.text)
-          .join('');
-        if (plain !== '') expect(segments.at(-1)).toMatchObject({ type: 'text' });
-        expect(segments.at(-1)?.text.endsWith(plain) ?? plain === '').toBe(true);
-      }
+      const { plainFrom, blocks } = reference(text);
+      const segments = parse(text);
+      expect(segments.map((segment) => segment.text).join(''), `seed ${seed}`).toBe(text);
+      expect(blockTexts(segments), `seed ${seed}`).toEqual(blocks);
+      const plain = lex(text)
+        .slice(plainFrom)
+        .map((lexeme) => lexeme.text)
+        .join('');
+      if (plain !== '') expect(segments.at(-1)).toMatchObject({ type: 'text' });
+      expect(segments.at(-1)?.text.endsWith(plain) ?? plain === '').toBe(true);
     }
   });
 
@@ -157,12 +155,9 @@ describe('parse', () => {
     expect(parse(cut)).toMatchObject([{ type: 'block', text: cut, takeaway: '\nboth\n' }]);
   });
 
-  it('reads an unfinished block only where asked', () => {
+  it('leaves an unfinished block as text', () => {
     const cut = BLOCK.slice(0, BLOCK.indexOf(' two'));
     expect(parse(cut)).toEqual([{ type: 'text', text: cut }]);
-    const [block] = parse(cut, { open: true }) as [Block];
-    expect(block).toMatchObject({ type: 'block', text: cut, takeaway: null });
-    expect(block.branches.map((branch) => branch.text)).toEqual(['\n1: one\n', '\n2:']);
   });
 
   it('takes a tag that is spelled out in lexemes as text', () => {
@@ -170,8 +165,12 @@ describe('parse', () => {
   });
 
   it('survives nesting without end', () => {
-    const open = '<guideline><plan>a</plan></guideline><step>'.repeat(20_000);
-    expect(parse(open, { open: true })).toEqual([{ type: 'text', text: open }]);
+    const nested = (depth: number) =>
+      '<guideline><plan>a</plan></guideline><step>'.repeat(depth) +
+      '</step><takeaway></takeaway>'.repeat(depth);
+    expect(parse(nested(MAX_DEPTH))).toMatchObject([{ type: 'block', text: nested(MAX_DEPTH) }]);
+    for (const depth of [MAX_DEPTH + 1, 20_000])
+      expect(parse(nested(depth))).toEqual([{ type: 'text', text: nested(depth) }]);
   });
 });
 

@@ -275,6 +275,12 @@ describe('models', () => {
       { id: 'npr-lab', object: 'model', parallel: true, max_model_len: 4096 },
     ]);
     expect(await server.client.models.retrieve('npr-lab')).toEqual(list.data[0]);
+    const slashed = await startServer(engine, {}, 'npr/lab');
+    for (const path of ['npr/lab', 'npr%2Flab']) {
+      const response = await fetch(`${slashed.url}/v1/models/${path}`);
+      expect(await response.json()).toMatchObject({ id: 'npr/lab' });
+    }
+    await slashed.app.close();
     await expect(server.client.models.retrieve('other')).rejects.toThrow(OpenAI.NotFoundError);
   });
 

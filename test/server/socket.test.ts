@@ -115,6 +115,17 @@ describe('a request', () => {
     });
   });
 
+  it('tells the tokens where they are wanted, and takes options of streams as they come', async () => {
+    engine.script = sequential;
+    const client = await connect();
+    client.create('a', { return_token_ids: true, stream_options: { include_usage: true } });
+    const end = await client.end('a');
+    expect(end).toMatchObject({ type: 'completion.completed', choices: [{ token_ids: expect.any(Array) }] });
+    expect(end.prompt_token_ids).toEqual(engine.requests.at(-1)?.prompt);
+    client.create('b');
+    expect(await client.end('b')).not.toHaveProperty('prompt_token_ids');
+  });
+
   it('runs beside others on one socket', async () => {
     engine.script = sequential;
     const client = await connect();

@@ -14,9 +14,9 @@ import { labModel } from '../lab_model.js';
 // Limits only for what hangs: a busy machine takes its time.
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 });
 
-export async function startServer(engine: Engine, given: Partial<ServeSettings> = {}) {
+export async function startServer(engine: Engine, given: Partial<ServeSettings> = {}, name = 'npr-lab') {
   const server = await startLoading(given);
-  server.service.ready(new ServedModel('npr-lab', engine, await Tokenizer.load(labModel)));
+  server.service.ready(new ServedModel(name, engine, await Tokenizer.load(labModel)));
   return server;
 }
 

@@ -98,6 +98,7 @@ export class DoubleTrainer implements Trainer {
   error = 0;
   /** What the next gradients are multiplied with. */
   scale = 1;
+  closed = false;
   #gradient = 0;
   #momentum = 0;
 
@@ -174,11 +175,10 @@ export class DoubleTrainer implements Trainer {
     return { gradientNorm: Math.abs(gradient), applied: true, updateMs: 3 };
   }
 
-  async discard(): Promise<void> {
-    this.#gradient = 0;
+  async close(): Promise<void> {
+    if (this.engine.closed) throw new Error('a trainer outlives its engine');
+    this.closed = true;
   }
-
-  async close(): Promise<void> {}
 
   async saveWeights(directory: string): Promise<void> {
     writeFileSync(join(directory, 'model.safetensors'), JSON.stringify({ skill: this.engine.skill }));

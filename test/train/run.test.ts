@@ -133,7 +133,13 @@ describe('a run', () => {
     // base, zero, the teacher, beta, papo
     expect(process.engines).toHaveLength(5);
     expect(process.engines.every(({ closed, running }) => closed && running === 0)).toBe(true);
-    expect(process.engines.map(({ trainers }) => trainers.length)).toEqual([1, 1, 0, 1, 1]);
+    expect(process.engines.map(({ trainers }) => trainers.map(({ closed }) => closed))).toEqual([
+      [true],
+      [true],
+      [],
+      [true],
+      [true],
+    ]);
   });
 
   it('keeps what it validates on out of what it learns from', () => {

@@ -38,7 +38,7 @@ Napi::Function TrainerHandle::define(Napi::Env env) {
   return DefineClass(
       env, "NativeTrainer",
       {InstanceMethod<&TrainerHandle::accumulate>("accumulate"), InstanceMethod<&TrainerHandle::score>("score"),
-       InstanceMethod<&TrainerHandle::step>("step"), InstanceMethod<&TrainerHandle::discard>("discard"),
+       InstanceMethod<&TrainerHandle::step>("step"),
        InstanceMethod<&TrainerHandle::save_weights>("saveWeights"),
        InstanceMethod<&TrainerHandle::save_state>("saveState"), InstanceMethod<&TrainerHandle::load_state>("loadState"),
        InstanceMethod<&TrainerHandle::close>("close")});
@@ -78,10 +78,6 @@ Napi::Value TrainerHandle::step(const Napi::CallbackInfo& call) {
   return run_for_result(call.Env(), [at = trainer(call.Env()), rate = call[0].As<Napi::Number>().DoubleValue()] {
     return at->trainer->step(rate);
   });
-}
-
-Napi::Value TrainerHandle::discard(const Napi::CallbackInfo& call) {
-  return run(call.Env(), [at = trainer(call.Env())] { at->trainer->discard(); });
 }
 
 Napi::Value TrainerHandle::save_weights(const Napi::CallbackInfo& call) {

@@ -28,7 +28,6 @@ class TrainerHandle : public Napi::ObjectWrap<TrainerHandle> {
   Napi::Value accumulate(const Napi::CallbackInfo& call);
   Napi::Value score(const Napi::CallbackInfo& call);
   Napi::Value step(const Napi::CallbackInfo& call);
-  Napi::Value discard(const Napi::CallbackInfo& call);
   Napi::Value save_weights(const Napi::CallbackInfo& call);
   Napi::Value save_state(const Napi::CallbackInfo& call);
   Napi::Value load_state(const Napi::CallbackInfo& call);

@@ -135,7 +135,6 @@ int32_t LogitRow::pick(float scale, double target) {
 
 float LogitRow::bound(uint32_t k) {
   find_maxima();
-  if (k > group_max_.size()) return -largest;
   ordered_ = group_max_;
   return least_of_top_k(k, ordered_);
 }

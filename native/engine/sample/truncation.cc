@@ -10,7 +10,7 @@ namespace npr::sample {
 float least_of_top_k(uint32_t k, std::span<float> maxima) {
   if (k > maxima.size()) return std::numeric_limits<float>::lowest();
   std::nth_element(maxima.begin(), maxima.begin() + (k - 1), maxima.end(), std::greater<>());
-  return maxima[k - 1];
+  return std::max(maxima[k - 1], std::numeric_limits<float>::lowest());  // what is -infinity is no candidate
 }
 
 // Entries lighter than (1 - top_p) / vocab weigh at most 1 - top_p together. The margin covers rounding; the

@@ -314,7 +314,8 @@ TEST(attention) {
         std::vector<float> along;
         Doubles expected;
         Random directions(rows);  // the same for every backend
-        for (uint32_t direction = 0; direction < 12; direction += check::stride()) {
+        // few directions would make an error's share of the gradient a matter of luck
+        for (uint32_t direction = 0; direction < 12; direction += std::min(check::stride(), 3u)) {
           const auto step = random_floats(directions, qkv.size());
           Doubles up = widened(qkv), down = up;
           double sum = 0;

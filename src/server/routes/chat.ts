@@ -5,7 +5,7 @@ import { responseSignal } from '../response_signal.js';
 import { ChatAssembly } from '../responses/chat.js';
 import { ChatChunk, ChatRequest, ChatResponse } from '../schemas/chat.js';
 import { sendEvents } from '../sse.js';
-import { chatRequest } from '../translate.js';
+import { chatRequest, checkStream } from '../translate.js';
 
 export function chatRoutes(app: FastifyInstance, context: Context): void {
   const { service, settings } = context;
@@ -17,6 +17,7 @@ export function chatRoutes(app: FastifyInstance, context: Context): void {
     },
     async (request, reply) => {
       const body = request.body;
+      checkStream(body);
       const { model } = service;
       const signal = responseSignal(reply, service);
       const translated = await chatRequest(body, model, settings);

@@ -6,7 +6,7 @@ import { CompletionAssembly } from '../responses/completion.js';
 import { runAll } from '../run_all.js';
 import { CompletionChunk, CompletionRequest, CompletionResponse } from '../schemas/completions.js';
 import { sendEvents } from '../sse.js';
-import { completionRequests } from '../translate.js';
+import { checkStream, completionRequests } from '../translate.js';
 
 export function completionRoutes(app: FastifyInstance, context: Context): void {
   const { service, settings } = context;
@@ -22,6 +22,7 @@ export function completionRoutes(app: FastifyInstance, context: Context): void {
     },
     async (request, reply) => {
       const body = request.body;
+      checkStream(body);
       const { model } = service;
       const signal = responseSignal(reply, service);
       const requests = await completionRequests(body, model, settings);

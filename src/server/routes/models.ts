@@ -9,12 +9,13 @@ export function modelRoutes(app: FastifyInstance, { service }: Context): void {
     data: [card(service.model)],
   }));
 
-  app.get<{ Params: { id: string } }>(
-    '/v1/models/:id',
-    { config: { summary: 'Describe a model', response: Model } },
+  // A name may contain slashes, which not every client escapes.
+  app.get<{ Params: { '*': string } }>(
+    '/v1/models/*',
+    { config: { summary: 'Describe a model', rest: 'id', response: Model } },
     async (request) => {
       const { model } = service;
-      model.checkName(request.params.id);
+      model.checkName(request.params['*']);
       return card(model);
     },
   );

@@ -111,6 +111,7 @@ export class ChatSocket {
         type: 'completion.completed',
         choices: assembly.choices(),
         usage: assembly.usage,
+        ...(body.return_token_ids ? { prompt_token_ids: translated.prompt } : {}),
         timings: timings && {
           queue_ms: timings.queueMs,
           prompt_ms: timings.promptMs,

@@ -168,9 +168,12 @@ __global__ void convert_kernel(const Pair* x, size_t pairs, uint32_t row_pairs, 
 
 bool runnable() {
   cudaFuncAttributes attributes;
-  const bool found = cudaFuncGetAttributes(&attributes, embed_kernel) == cudaSuccess;
+  const cudaError_t status = cudaFuncGetAttributes(&attributes, embed_kernel);
   cudaGetLastError();  // or the next launch would be blamed for it
-  return found;
+  // the first call that needs the GPU's memory: what else it may fail by is not the build's fault
+  return status != cudaErrorNoKernelImageForDevice && status != cudaErrorInvalidDeviceFunction &&
+         status != cudaErrorInvalidKernelImage && status != cudaErrorInvalidPtx &&
+         status != cudaErrorUnsupportedPtxVersion && status != cudaErrorJitCompilerNotFound;
 }
 
 void rotations(cudaStream_t stream, const int32_t* positions, uint32_t rows, const float* inv_freq, uint32_t pairs,
