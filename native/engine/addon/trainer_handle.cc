@@ -38,8 +38,7 @@ Napi::Function TrainerHandle::define(Napi::Env env) {
   return DefineClass(
       env, "NativeTrainer",
       {InstanceMethod<&TrainerHandle::accumulate>("accumulate"), InstanceMethod<&TrainerHandle::score>("score"),
-       InstanceMethod<&TrainerHandle::step>("step"),
-       InstanceMethod<&TrainerHandle::save_weights>("saveWeights"),
+       InstanceMethod<&TrainerHandle::step>("step"), InstanceMethod<&TrainerHandle::save_weights>("saveWeights"),
        InstanceMethod<&TrainerHandle::save_state>("saveState"), InstanceMethod<&TrainerHandle::load_state>("loadState"),
        InstanceMethod<&TrainerHandle::close>("close")});
 }

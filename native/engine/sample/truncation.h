@@ -9,8 +9,8 @@
 
 namespace npr::sample {
 
-// A finite value that the k largest finite entries reach, and few others: the k-th largest maximum of groups of entries.
-// `maxima`, -infinity for a group without any, are left in another order.
+// A finite value that the k largest finite entries reach, and few others: the k-th largest maximum of groups of
+// entries. `maxima`, -infinity for a group without any, are left in another order.
 float least_of_top_k(uint32_t k, std::span<float> maxima);
 // A logit below which top_p and min_p keep nothing, without top_k. `total`: of the weights exp((logit - max) * scale)
 // of all entries; of no account where top_p is 1.

@@ -185,7 +185,7 @@ TEST(shared_and_own_spans_in_one_batch) {
 
 TEST(many_rows_over_one_prefix) {  // more than one group takes, more than one wave of partial results holds
   constexpr Heads heads{24, 1, 256};
-  constexpr uint32_t trunk = 1600, branches = 700;
+  constexpr uint32_t trunk = 1600, branches = 400;
   const auto backend = std::move(backends(2).front());  // the plan is the same for all
   AttentionWorld world(*backend, heads, trunk + branches);
   world.step({{count_up(0, trunk), count_up(0, trunk)}});

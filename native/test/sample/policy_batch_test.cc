@@ -143,7 +143,8 @@ TEST(rows_have_the_bits_of_the_host) {
   Policies& policies = backend->policies() ? *backend->policies() : plain;
   uint32_t seed = 0;
   for (const uint32_t vocab : {50u, 4096u, 4097u, 12305u, 40000u}) {
-    for (uint32_t round = 0; round < 4; round += check::stride()) check_rows(*backend, policies, vocab, vocab < 5000 ? 60 : 12, ++seed);
+    for (uint32_t round = 0; round < 4; round += check::stride())
+      check_rows(*backend, policies, vocab, vocab < 5000 ? 60 : 12, ++seed);
   }
 }
 

@@ -117,7 +117,7 @@ TEST(log_probabilities_are_those_of_sampling_to_the_bit) {
     Rollouts rollouts({.threads = threads, .rows = 64, .slots = 900}, far);
     train::Trainer trainer(rollouts.engine(), options(threads == 2 ? 100 : 800, threads == 3));
     RequestMaker random(threads);
-    for (int round = 0; round < 4; ++round) {
+    for (uint32_t round = 0; round < 4; round += check::stride()) {
       const auto groups = rollouts.run(random_requests(random, 16), random);
       const auto scored = trainer.score(groups);
       const auto [tokens, differing] = compare(groups, scored);
@@ -139,7 +139,7 @@ TEST(log_probabilities_are_those_of_sampling_to_the_bit) {
     }
     branches += static_cast<uint32_t>(rollouts.engine()->stats().forked_branches);
   }
-  CHECK(branches > 200 && micro_batches > 2);
+  if (check::stride() == 1) CHECK(branches > 200 && micro_batches > 2);
 }
 
 // Who looks at the logits changes no token and no bit of a log-probability.
