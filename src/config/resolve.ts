@@ -62,12 +62,12 @@ function fromEnv(key: string, { env }: Sources): Given | undefined {
 }
 
 /**
- * Kubernetes gives the containers beside a Service called npr-serve such variables: NPR_SERVE_PORT=tcp://10.0.0.1:80,
- * NPR_SERVE_SERVICE_HOST and more, none of which is a setting.
+ * Kubernetes gives the containers beside a Service called npr-serve, or npr-serve-gpu, such variables:
+ * NPR_SERVE_PORT=tcp://10.0.0.1:80, NPR_SERVE_PORT_80_TCP, NPR_SERVE_GPU_SERVICE_HOST. None is a setting.
  */
 function isServiceLink(name: string, value: string | undefined): boolean {
-  const rest = name.slice(envPrefix.length);
-  return /^(SERVICE|PORT)_/.test(rest) || (rest === 'PORT' && /^(tcp|udp|sctp):/.test(value ?? ''));
+  if (/_PORT$/.test(name) && /^(tcp|udp|sctp):/.test(value ?? '')) return true;
+  return /_SERVICE_(HOST|PORT)(_|$)|_PORT_\d+_(TCP|UDP|SCTP)(_|$)/.test(name);
 }
 
 function refuseUnknownVariables(env: NodeJS.ProcessEnv): void {

@@ -36,7 +36,6 @@ export async function createApp(
     // One line a request, by `account`, in place of Fastify's two.
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: settings.bodyLimit,
-    routerOptions: { maxParamLength: 1024 },
     // While draining, requests on kept-alive connections get this server's own 503.
     return503OnClosing: false,
     forceCloseConnections: true,

@@ -47,10 +47,13 @@ describe('precedence', () => {
       NPR_SERVE_SERVICE_PORT: '80',
       NPR_SERVE_PORT: 'tcp://10.0.0.1:80',
       NPR_SERVE_PORT_80_TCP_ADDR: '10.0.0.1',
+      NPR_SERVE_GPU_SERVICE_HOST: '10.0.0.2',
+      NPR_SERVE_GPU_PORT: 'tcp://10.0.0.2:80',
     };
     expect(serve({}, env).port).toBe(8000);
     expect(serve({}, env, { port: 9000 }).port).toBe(9000);
     expect(() => serve({}, { NPR_SERVE_PORT: 'http' })).toThrow(/^NPR_SERVE_PORT: expected an integer/);
+    expect(() => serve({}, { NPR_SERVE_PORT_RANGE: '1' })).toThrow(/^unknown environment variable/);
   });
 
   it('holds for what is off and what is on', () => {

@@ -274,7 +274,7 @@ TEST(cancelled_responses_are_refused) {
   for (uint32_t seed = 0; seed < 300; seed += check::stride()) {
     const Task task = random_task(seed, OnInvalid::constrain);
     Run run(task);
-    run.go(Order::random, seed, 1 + seed % 20);
+    run.go(Order::random, seed, 1 + seed / check::stride() % 20);
     if (run.finished().reason != npr::FinishReason::cancelled) continue;
     const Group group = group_of(run, trajectory_of(run, Flattener(run).flat()));
     const auto why = CHECK_THROWS(npr::train::prepare({&group, 1}, small_config(task.max_positions), small_lexicon()));

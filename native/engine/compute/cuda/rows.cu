@@ -170,10 +170,12 @@ bool runnable() {
   cudaFuncAttributes attributes;
   const cudaError_t status = cudaFuncGetAttributes(&attributes, embed_kernel);
   cudaGetLastError();  // or the next launch would be blamed for it
-  // the first call that needs the GPU's memory: what else it may fail by is not the build's fault
+  // The first call that needs the GPU's memory. What else it fails by is not the build's fault: to be said, and not to
+  // be answered with another device.
   return status != cudaErrorNoKernelImageForDevice && status != cudaErrorInvalidDeviceFunction &&
          status != cudaErrorInvalidKernelImage && status != cudaErrorInvalidPtx &&
-         status != cudaErrorUnsupportedPtxVersion && status != cudaErrorJitCompilerNotFound;
+         status != cudaErrorUnsupportedPtxVersion && status != cudaErrorJitCompilerNotFound &&
+         status != cudaErrorJitCompilationDisabled;
 }
 
 void rotations(cudaStream_t stream, const int32_t* positions, uint32_t rows, const float* inv_freq, uint32_t pairs,
