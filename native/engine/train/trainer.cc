@@ -90,10 +90,6 @@ StepResult Trainer::step(double learning_rate) {
   return out;
 }
 
-void Trainer::discard() {
-  engine_->exclusive([&](model::Model&) { optimizer_->discard(); });
-}
-
 void Trainer::save_weights(const std::filesystem::path& directory) {
   engine_->exclusive([&](model::Model& model) { model::save_weights(model, directory); });
 }

@@ -55,7 +55,6 @@ class Trainer {
   // Log-probabilities alone.
   PassResult score(std::span<const Group> groups);
   StepResult step(double learning_rate);
-  void discard();
   // Hugging Face safetensors in an existing directory: bf16, LoRA merged.
   void save_weights(const std::filesystem::path& directory);
   void save_state(const std::filesystem::path& file);
