@@ -12,7 +12,6 @@ namespace npr::sample {
 
 namespace {
 
-constexpr float largest = std::numeric_limits<float>::max();
 constexpr float minus_infinity = -std::numeric_limits<float>::infinity();
 constexpr size_t chunk_groups = chunk_entries / group_entries;
 
@@ -141,7 +140,6 @@ float LogitRow::bound(uint32_t k) {
 
 void LogitRow::collect(float threshold, Candidates& out) {
   find_maxima();
-  threshold = std::max(threshold, -largest);
   out.clear();
   for (size_t g = 0; g < group_max_.size(); ++g) {
     if (group_max_[g] < threshold) continue;

@@ -55,9 +55,9 @@ class LogitRow {
   // The token at which the running sum of exp((x - max) * scale), in order of ids, exceeds `target`.
   int32_t pick(float scale, double target);
 
-  // A value that the k largest entries reach, and few others: the k-th largest group maximum.
+  // least_of_top_k() of the groups' maxima.
   float bound(uint32_t k);
-  // The entries that are at least `threshold`, in order of ids.
+  // The finite entries that are at least `threshold`, which is finite, in order of ids.
   void collect(float threshold, Candidates& out);
 
  private:
