@@ -68,6 +68,13 @@ message(STATUS "GPU architectures: ${cuda_architectures}")
 foreach(architecture IN LISTS cuda_architectures)
   list(APPEND cuda_code --generate-code=arch=compute_${architecture},code=sm_${architecture})
 endforeach()
+if(NPR_SOFTWARE_GPU)
+  # It executes PTX: of the oldest architecture that the kernels are written for, and of Hopper's.
+  list(APPEND cuda_code --generate-code=arch=compute_90a,code=compute_90a -Xfatbin=-compress=false)
+  if(NOT "--generate-code=arch=compute_80,code=compute_80" IN_LIST cuda_code)
+    list(APPEND cuda_code --generate-code=arch=compute_80,code=compute_80)
+  endif()
+endif()
 # Like the host's code: no contraction but what is written.
 foreach(option -fmad=false -Xcompiler=-Wall,-Wextra,-Werror ${cuda_code})
   add_compile_options("$<$<COMPILE_LANGUAGE:CUDA>:${option}>")

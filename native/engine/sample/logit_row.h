@@ -15,8 +15,9 @@ namespace npr::sample {
 // Natural logarithm of exp((logit - max) * scale) / total, for a finite logit; finite, too.
 inline float log_probability(float logit, float max, float scale, double total) {
   const double distance = (static_cast<double>(logit) - static_cast<double>(max)) * static_cast<double>(scale);
+  // 0 is added for -0: which of two zeros is the maximum depends on the device.
   return static_cast<float>(
-      std::max(distance - std::log(total), -static_cast<double>(std::numeric_limits<float>::max())));
+      std::max(distance - std::log(total), -static_cast<double>(std::numeric_limits<float>::max())) + 0.0);
 }
 
 // Of the distribution of weights exp((logit - max) * scale), `total` in all: d logprob(t) / d logit(j) is scale * [t =

@@ -21,6 +21,13 @@ constexpr std::pair<uint32_t, uint32_t> small_shapes[] = {{8, 8},      {64, 64},
 constexpr std::pair<uint32_t, uint32_t> large_shapes[] = {
     {6144, 2560}, {2560, 4096}, {19456, 2560}, {2560, 9728}, {3456, 1096}};
 
+// Where a sample is enough, as where each case takes long: its largest products are left out.
+bool sampled() { return check::stride() > 1; }
+std::vector<std::pair<uint32_t, uint32_t>> large_ones() {
+  if (sampled()) return {large_shapes[4]};
+  return {std::begin(large_shapes), std::end(large_shapes)};
+}
+
 std::string case_name(Instruction instruction, uint32_t rows, uint32_t n, uint32_t k) {
   return std::string(instruction == Instruction::mma ? "mma " : "best ") + std::to_string(rows) + " x [" +
          std::to_string(n) + ", " + std::to_string(k) + "]: ";
@@ -43,6 +50,7 @@ void each_instruction(const F& f) {
 
 TEST(products_are_the_sums) {
   std::string faults;
+  uint32_t at = 0;
   each_instruction([&](Instruction instruction) {
     Device device;
     CudaLinear linear(device.stream(), instruction);
@@ -50,6 +58,7 @@ TEST(products_are_the_sums) {
       const CudaMatrix w(n, k);
       device.randomize(w, 1);
       for (const uint32_t rows : row_counts) {
+        if (at++ % check::stride()) continue;
         const auto x = device.random<bf16>(rows, k, 2);
         const auto out = device.random<float>(rows, n, 3), guard = device.random<float>(rows, n, 3);
         const View<bf16> a{w.data(), w.stride(), 1}, b{x.as<bf16>(), k, 1};
@@ -71,10 +80,11 @@ TEST(large_products_are_the_sums) {
   each_instruction([&](Instruction instruction) {
     Device device;
     CudaLinear linear(device.stream(), instruction);
-    for (const auto& [n, k] : large_shapes) {
+    for (const auto& [n, k] : large_ones()) {
       const CudaMatrix w(n, k);
       device.randomize(w, 1);
       for (const uint32_t rows : {5, 40, 300}) {
+        if (sampled() && rows > 5) continue;
         const auto x = device.random<bf16>(rows, k, 2);
         const DeviceArray out(size_t{rows} * n * sizeof(float), "a test");
         linear.run(x.as<bf16>(), rows, w, out.as<float>(), false);
@@ -92,15 +102,17 @@ TEST(rows_change_no_bit) {
   each_instruction([&](Instruction instruction) {
     Device device;
     CudaLinear linear(device.stream(), instruction);
-    constexpr uint32_t most = 4100;
-    for (const auto& [n, k] : large_shapes) {
+    const uint32_t most = sampled() ? 330 : 4100;
+    for (const auto& [n, k] : large_ones()) {
       const CudaMatrix w(n, k);
       device.randomize(w, 1);
       const auto x = device.random<bf16>(most, k, 2);
       const DeviceArray all(size_t{most} * n * sizeof(float), "a test"),
           some(size_t{1000} * n * sizeof(float), "a test");
+      uint32_t at = 0;
       linear.run(x.as<bf16>(), most, w, all.as<float>(), false);
       for (const uint32_t rows : row_counts) {
+        if (rows > most || (sampled() && at++ % 4)) continue;
         const size_t first = most - rows;
         linear.run(x.as<bf16>() + first * k, rows, w, some.as<float>(), false);
         note(faults, case_name(instruction, rows, n, k),
@@ -121,9 +133,12 @@ TEST(tiles_change_no_bit) {
   const GemmSm90 gemm(device.stream());
   constexpr uint32_t rows = 300;
   std::string faults;
-  std::vector<std::pair<uint32_t, uint32_t>> shapes(std::begin(large_shapes), std::end(large_shapes));
-  shapes.emplace_back(1026, 1096);   // lines that are no multiple of 16 bytes, in parts
-  shapes.emplace_back(10242, 1096);  // and whole
+  std::vector<std::pair<uint32_t, uint32_t>> shapes = {
+      {1026, 1096}};  // lines that are no multiple of 16 bytes, in parts
+  if (!sampled()) {
+    shapes.emplace_back(10242, 1096);  // and whole
+    shapes.insert(shapes.end(), std::begin(large_shapes), std::end(large_shapes));
+  }
   for (const auto& [n, k] : shapes) {
     const CudaMatrix w(n, k);
     device.randomize(w, 1);
@@ -156,13 +171,15 @@ TEST(replays_are_in_order) {
     constexpr uint32_t n = 2560, k = 1024;
     const CudaMatrix w(n, k);
     device.randomize(w, 1);
+    const int times = sampled() ? 3 : 20;
     for (const uint32_t rows : {1, 32, 128, 700}) {
+      if (sampled() && rows > 32) continue;
       const auto x = device.random<bf16>(rows, k, 2);
       const DeviceArray once(size_t{rows} * n * sizeof(float), "a test"), replayed(once.bytes(), "a test");
       const auto work = [&](const DeviceArray& out) {
-        for (int i = 0; i < 20; ++i) linear.run(x.as<bf16>(), rows, w, out.as<float>(), true);
+        for (int i = 0; i < times; ++i) linear.run(x.as<bf16>(), rows, w, out.as<float>(), true);
       };
-      for (int i = 0; i < 20; ++i) {
+      for (int i = 0; i < times; ++i) {
         linear.run(x.as<bf16>(), rows, w, once.as<float>(), true);
         NPR_CUDA(cudaStreamSynchronize(device.stream()));
       }
@@ -184,6 +201,7 @@ TEST(replays_are_in_order) {
 
 TEST(gradients_are_the_sums) {
   std::string faults;
+  uint32_t at = 0;
   each_instruction([&](Instruction instruction) {
     Device device;
     CudaLinear linear(device.stream(), instruction);
@@ -191,6 +209,7 @@ TEST(gradients_are_the_sums) {
       const CudaMatrix w(n, k);
       device.randomize(w, 1);
       for (const uint32_t rows : {1, 33, 64, 129, 700}) {
+        if (at++ % check::stride()) continue;
         const auto x = device.random<bf16>(rows, k, 2);
         const auto g = device.random<float>(rows, n, 3);
         const auto dx = device.random<float>(rows, k, 4);
@@ -217,13 +236,14 @@ TEST(rows_change_no_bit_of_their_gradients) {
   each_instruction([&](Instruction instruction) {
     Device device;
     CudaLinear linear(device.stream(), instruction);
-    constexpr uint32_t n = 136, k = 2560, most = 8192;
+    const uint32_t n = 136, k = sampled() ? 320 : 2560, most = sampled() ? 600 : 8192;
     const CudaMatrix w(n, k);
     device.randomize(w, 1);
     const auto g = device.random<float>(most, n, 2);
     const DeviceArray all(size_t{most} * k * sizeof(float), "a test"), some(all.bytes(), "a test");
     linear.input(g.as<float>(), most, w, all.as<float>());
     for (const uint32_t rows : {1u, 64u, 257u, 1000u, 4096u}) {  // each a tile of its own
+      if (rows > most) continue;
       const size_t first = most - rows;
       linear.input(g.as<float>() + first * n, rows, w, some.as<float>());
       note(faults, case_name(instruction, rows, n, k),

@@ -1,0 +1,217 @@
+// What executes: warps of blocks of a cluster, and the memory that they see.
+#pragma once
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <functional>
+#include <random>
+#include <stdexcept>
+#include <unordered_map>
+
+#include "gpu/memory.h"
+#include "gpu/program.h"
+
+namespace npr::gpu {
+
+// A kernel did what no kernel may: the launch fails with this, as a GPU's would.
+struct Fault : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+struct Dim {
+  uint32_t x = 1, y = 1, z = 1;
+  uint64_t count() const { return uint64_t{x} * y * z; }
+};
+
+// Global memory that kernels have written to, by lines of 64 bytes.
+class Written {
+ public:
+  void add(uint64_t address) {
+    const uint64_t page = address / page_bytes;
+    if (!last_ || page != last_page_) {
+      last_ = &pages_[page];
+      last_page_ = page;
+    }
+    *last_ |= line(address);
+  }
+  bool has(uint64_t address) const {
+    const auto found = pages_.find(address / page_bytes);
+    return found != pages_.end() && found->second & line(address);
+  }
+  void merge(const Written& other) {
+    for (const auto& [page, lines] : other.pages_) pages_[page] |= lines;
+  }
+  void clear() {
+    pages_.clear();
+    last_ = nullptr;
+  }
+
+ private:
+  static constexpr uint64_t line_bytes = 64, page_bytes = 64 * line_bytes;
+  static uint64_t line(uint64_t address) { return uint64_t{1} << (address % page_bytes / line_bytes); }
+
+  std::unordered_map<uint64_t, uint64_t> pages_;  // a bit a line
+  uint64_t* last_ = nullptr;
+  uint64_t last_page_ = 0;
+};
+
+struct Launch {
+  const Kernel* kernel = nullptr;
+  Dim grid, block, cluster;
+  uint32_t dynamic_shared = 0;
+  std::vector<uint8_t> parameters;
+  // It may start before those before it have ended, of which these may still write what `before` says.
+  bool overlaps = false;
+  const Written* before = nullptr;
+};
+
+struct Cluster;
+
+struct NamedBarrier {
+  uint32_t warps = 0;  // that arrived
+  uint32_t needed = 0;
+  bool any = false;  // of bar.red.or's predicates
+};
+
+struct Block {
+  Cluster* cluster = nullptr;
+  uint32_t rank = 0;
+  Dim at;
+  std::vector<uint8_t> shared;  // from shared_begin on
+  std::array<NamedBarrier, 16> barriers;
+  uint32_t warps_left = 0;
+  bool waited = false;  // for the launches before its own
+};
+
+// Lanes that go on together, from one instruction.
+struct Group {
+  uint32_t pc = 0, mask = 0;
+  bool waits = false;  // at an instruction for lanes that have not come to it
+};
+
+// Work in the background by groups, of which all but the last few are waited for.
+template <class Item>
+struct Groups {
+  std::vector<Item> open;
+  std::vector<std::vector<Item>> closed;
+  void commit() {
+    closed.push_back(std::move(open));
+    open.clear();
+  }
+  template <class F>
+  void wait(size_t pending, F done) {
+    while (closed.size() > pending) {
+      for (const Item& item : closed.front()) done(item);
+      closed.erase(closed.begin());
+    }
+  }
+};
+
+// Copies that happen at once or when they are waited for: a program may rely on neither.
+struct Copies : Groups<std::function<void()>> {
+  void add(bool now, std::function<void()> copy) {
+    if (now) {
+      copy();
+    } else {
+      open.push_back(std::move(copy));
+    }
+  }
+  void wait(size_t pending) {
+    Groups::wait(pending, [](const auto& copy) { copy(); });
+  }
+};
+
+// Shared memory that matrix instructions may still be reading, addresses of the window.
+struct Reads : Groups<std::pair<uint32_t, uint32_t>> {
+  void add(uint32_t begin, uint32_t end) { open.push_back({begin, end}); }
+  void wait(size_t pending) {
+    Groups::wait(pending, [](const auto&) {});
+  }
+  bool touch(uint32_t begin, uint32_t end) const {
+    const auto in = [&](const auto& group) {
+      for (const auto& [first, last] : group) {
+        if (begin < last && first < end) return true;
+      }
+      return false;
+    };
+    return in(open) || std::any_of(closed.begin(), closed.end(), in);
+  }
+};
+
+enum class State : uint8_t { running, at_barrier, at_cluster_barrier, done };
+
+struct Warp {
+  Block* block = nullptr;
+  const Kernel* kernel = nullptr;
+  const Launch* launch = nullptr;
+  Written* written = nullptr;
+  uint32_t index = 0;  // in its block
+  State state = State::running;
+  uint32_t pc = 0, active = 0, live = 0;
+  uint32_t limit = nowhere;  // where another group is met
+  uint32_t futile = 0;       // regroupings without progress
+  bool stalled = false;      // has just found that what it waits for has not come
+  uint8_t barrier = 0;       // that it waits at
+  uint32_t arrived_at = 0;   // the phase of the cluster's barrier
+  std::vector<Group> others;
+  uint8_t* file = nullptr;  // registers
+  uint8_t* local = nullptr;
+  std::mt19937 random;
+  MemoryView view;
+
+  Copies copies, stores;  // cp.async; cp.async.bulk from shared to global memory
+  Reads matrix_reads;
+
+  template <class T>
+  T* reg(uint32_t at) const {
+    return reinterpret_cast<T*>(file + at);
+  }
+  uint32_t& predicate(uint32_t at) const { return *reg<uint32_t>(at); }
+
+  // The lanes of `mask` go to `target`, the others of the group go on.
+  void jump(uint32_t mask, uint32_t target);
+  void leave(uint32_t mask);
+  // For instructions of all lanes of `wanted`: whether they are here. If not, the group waits and another goes on.
+  bool together(uint32_t wanted);
+  // Goes on with the group that is furthest behind, joined by those that are as far.
+  void regroup();
+  void set_limit();
+
+  // At most 64 bytes of global memory, within a line: of one allocation, and none that a launch before may still use.
+  enum class Use : uint8_t { read, write };
+  uint8_t* global_at(uint64_t address, uint64_t bytes, Use use);
+  void note_use(uint64_t address, Use use);
+  // Bytes of shared memory at an address of the window, of this block or, by mapa, of another of the cluster.
+  uint8_t* shared(uint32_t address, uint32_t bytes) const;
+  Block& block_of(uint32_t address) const;
+  bool coin() { return random() & 1; }
+};
+
+constexpr uint32_t rank_shift = 24;  // addresses of the cluster's window: rank + 1 there, 0 is the own block
+
+struct Cluster {
+  std::vector<Block> blocks;
+  std::vector<Warp> warps;
+  uint32_t arrived = 0;  // warps at the cluster's barrier, in this phase
+  uint32_t phase = 0;
+  std::vector<std::function<void()>> in_flight;  // tensor copies on their way
+
+  // The warps that wait there go on.
+  void release(Block& block, uint32_t barrier);
+};
+
+// The 128-byte swizzle: of an address in shared memory, bits 4 to 6 are mixed with bits 7 to 9.
+constexpr uint32_t swizzled_128(uint32_t address) { return address ^ (address >> 3 & 0x70); }
+
+[[noreturn]] void fault(const std::string& what);
+
+// Runs all blocks, and adds what they write. Throws Fault.
+void run(const Launch& launch, uint64_t seed, Written& written);
+
+// Calls f(lane) for those of the mask.
+template <class F>
+inline void each_lane(uint32_t mask, F f) {
+  for (; mask; mask &= mask - 1) f(static_cast<uint32_t>(__builtin_ctz(mask)));
+}
+
+}  // namespace npr::gpu
