@@ -1,7 +1,7 @@
 // Distributions over the vocabulary, and draws from them, where the logits lie: for backends that keep them away from
 // the host's memory.
 //
-// A row's distribution is the softmax of scale * (logits + edits), natural logarithms throughout. Logits that are not
+// A row's distribution is the softmax of scale * (edited logits), natural logarithms throughout. Logits that are not
 // finite count as minus infinity. Bits are those of sample/: chunks of 4,096 entries counted from token 0, each summed
 // in 16 interleaved sums of fp32 in units of its own maximum, and merged in order in fp64.
 #pragma once
@@ -10,11 +10,15 @@
 
 namespace npr::compute {
 
-// The logit becomes logit + bias; minus infinity: the token can't come.
+// What becomes of a token's logit. A row's edits come in turns, of which each knows a token once at most: first those
+// that multiply, then those that add.
 struct LogitEdit {
   int32_t token;
-  float bias;
+  float value;
 };
+// The logit is divided by `value` where it is positive, and multiplied by it where not: two repetition penalties. Then
+// `value` is added: what frequency and presence cost, a bias; minus infinity: the token can't come.
+constexpr uint32_t multiplying_turns = 2, edit_turns = 6;
 
 struct PolicyRow {
   enum class Token : uint8_t {
@@ -27,8 +31,9 @@ struct PolicyRow {
   int32_t token;
   float scale;     // 1 / temperature
   double uniform;  // in [0, 1)
-  // [begin, end) of the list of edits; each token at most once.
-  uint32_t edits_begin, edits_end;
+  // Of the list of edits: where the row's begin, and where each turn ends.
+  uint32_t edits_begin;
+  uint32_t edits_end[edit_turns];
 };
 
 struct PolicyValue {

@@ -13,9 +13,9 @@ inline float repeated(float logit, float penalty) { return logit > 0 ? logit / p
 // Its derivative.
 inline float repeated_slope(float logit, float penalty) { return logit > 0 ? 1 / penalty : penalty; }
 
-// Calls f(token, penalty) where repeated() applies: each distinct token of prompt and response once, then each of the
-// branch's own.
-void for_each_repeated(const Row& row, const std::function<void(int32_t, float)>& f);
+// Calls f(turn, token, penalty) where repeated() applies: in turn 0 for each distinct token of prompt and response,
+// then in turn 1 for each of the branch's own.
+void for_each_repeated(const Row& row, const std::function<void(uint32_t, int32_t, float)>& f);
 
 // Repetition, branch repetition, presence and frequency penalties, in this order.
 void penalize(const Row& row, LogitRow& logits);

@@ -10,7 +10,7 @@ Policy::Policy(const Row& row, Scratch& scratch) : scratch_(scratch), vocab_(row
   scratch.slopes.clear();
   if (!(row.params->temperature > 0.0f)) return;
   distribution_ = Distribution::of(row, scratch);
-  for_each_repeated(row, [&](int32_t token, float penalty) {
+  for_each_repeated(row, [&](uint32_t, int32_t token, float penalty) {
     scratch.slopes.emplace_back(token, repeated_slope(row.logits[token], penalty));
   });
 }

@@ -6,6 +6,7 @@
 
 #include "error.h"
 #include "sample/logit_row.h"
+#include "sample/penalties.h"
 
 namespace npr::sample {
 
@@ -17,10 +18,15 @@ using compute::PolicySlope;
 using compute::PolicyValue;
 
 constexpr float minus_infinity = -std::numeric_limits<float>::infinity();
-// Every chunk of a row looks at all of its edits: beyond this the host, which does not, is as fast.
-constexpr size_t most_edits = 1024;
+// Every chunk of a row looks at all of its edits, and they are sent: beyond this, an eighth of a row's logits, the host
+// is as fast.
+constexpr size_t most_edits = 8192;
 
 bool greedy(const PolicyRow& row) { return row.which == PolicyRow::Token::largest; }
+
+PolicyRow row_at(uint32_t at, PolicyRow::Token which, int32_t token, double uniform) {
+  return {at, which, token, 1, uniform, 0, {}};
+}
 
 }  // namespace
 
@@ -29,37 +35,69 @@ void PolicyBatch::clear() {
   edits_.clear();
 }
 
-bool PolicyBatch::draw(const Row& row, uint32_t at) {
-  if (row.logprobs >= 0) return false;  // the raw logits are wanted, too
+bool PolicyBatch::edits_of(const Row& row, Edits& out) {
+  const Params& p = *row.params;
+  out.list.clear();
+  out.ends = {};
+  if (row.mask.restricted()) return false;
+  size_t turn = 0;
+  const auto end_turn = [&] { out.ends[turn++] = static_cast<uint32_t>(out.list.size()); };
+  for_each_repeated(row, [&](uint32_t of, int32_t token, float penalty) {
+    while (turn < of) end_turn();
+    out.list.push_back({token, penalty});
+  });
+  while (turn < compute::multiplying_turns) end_turn();
+  if (p.frequency_penalty != 0.0f) {
+    for_each_distinct(row.response, [&](int32_t token, uint32_t count) {
+      out.list.push_back({token, -(p.frequency_penalty * static_cast<float>(count))});
+    });
+  }
+  end_turn();
+  if (p.presence_penalty != 0.0f) {
+    for_each_distinct(row.response, [&](int32_t token, uint32_t) { out.list.push_back({token, -p.presence_penalty}); });
+  }
+  end_turn();
+  const auto by_token = [](const LogitEdit& a, const LogitEdit& b) { return a.token < b.token; };
+  const auto same_token = [](const LogitEdit& a, const LogitEdit& b) { return a.token == b.token; };
+  const auto begin_biases = static_cast<ptrdiff_t>(out.list.size());
+  for (const auto& [token, bias] : p.logit_bias) out.list.push_back({token, bias});
+  std::sort(out.list.begin() + begin_biases, out.list.end(), by_token);
+  if (std::adjacent_find(out.list.begin() + begin_biases, out.list.end(), same_token) != out.list.end()) return false;
+  end_turn();
+  const auto begin_forbidden = static_cast<ptrdiff_t>(out.list.size());
+  for (const auto list : row.mask.forbidden()) {
+    for (const int32_t token : list) {
+      if (static_cast<uint32_t>(token) < row.vocab) out.list.push_back({token, minus_infinity});
+    }
+  }
+  std::sort(out.list.begin() + begin_forbidden, out.list.end(), by_token);
+  out.list.erase(std::unique(out.list.begin() + begin_forbidden, out.list.end(), same_token), out.list.end());
+  end_turn();
+  return out.list.size() <= most_edits;
+}
+
+void PolicyBatch::draw(const Row& row, uint32_t at, const Edits& edits) {
   const bool sampled = row.params->temperature > 0.0f;
-  return add(row, {.row = at,
-                   .which = row.params->truncates() ? PolicyRow::Token::given
-                            : sampled               ? PolicyRow::Token::drawn
-                                                    : PolicyRow::Token::largest,
-                   .token = 0,
-                   .scale = 1,
-                   .uniform = sampled ? row.stream.uniform(row.index) : 0,
-                   .edits_begin = 0,
-                   .edits_end = 0});
+  const auto which = row.params->truncates() ? PolicyRow::Token::given
+                     : sampled               ? PolicyRow::Token::drawn
+                                             : PolicyRow::Token::largest;
+  add(row, row_at(at, which, 0, sampled ? row.stream.uniform(row.index) : 0), edits);
 }
 
 bool PolicyBatch::look(const Row& row, uint32_t at, int32_t token) {
   ensure(static_cast<uint32_t>(token) < row.vocab, "a token id lies in the vocabulary");
   const bool sampled = row.params->temperature > 0.0f;
-  if (row.params->truncates()) return false;
-  return add(row, {.row = at,
-                   .which = sampled ? PolicyRow::Token::given : PolicyRow::Token::largest,
-                   .token = token,
-                   .scale = 1,
-                   .uniform = 0,
-                   .edits_begin = 0,
-                   .edits_end = 0});
+  if (row.params->truncates() || row.params->penalizes() || !edits_of(row, looked_)) return false;
+  add(row, row_at(at, sampled ? PolicyRow::Token::given : PolicyRow::Token::largest, token, 0), looked_);
+  return true;
 }
 
 bool PolicyBatch::look(uint32_t at, int32_t token) {
   ensure(token >= 0, "a token id lies in the vocabulary");
-  const auto none = static_cast<uint32_t>(edits_.size());
-  rows_.push_back({at, PolicyRow::Token::given, token, 1, 0, none, none});
+  PolicyRow row = row_at(at, PolicyRow::Token::given, token, 0);
+  row.edits_begin = static_cast<uint32_t>(edits_.size());
+  std::ranges::fill(row.edits_end, row.edits_begin);
+  rows_.push_back(row);
   return true;
 }
 
@@ -67,37 +105,14 @@ void PolicyBatch::shift(uint32_t by) {
   for (PolicyRow& row : rows_) row.row += by;
 }
 
-bool PolicyBatch::add(const Row& row, PolicyRow policy) {
-  const Params& p = *row.params;
-  if (row.mask.restricted() || p.penalizes()) return false;
-  if (p.temperature > 0.0f) policy.scale = p.scale();
-  const size_t begin = edits_.size();
-  for (const auto& [token, bias] : p.logit_bias) edits_.push_back({token, bias});
-  for (const auto list : row.mask.forbidden()) {
-    for (const int32_t token : list) {
-      if (static_cast<uint32_t>(token) < row.vocab) edits_.push_back({token, minus_infinity});
-    }
+void PolicyBatch::add(const Row& row, PolicyRow policy, const Edits& edits) {
+  if (row.params->temperature > 0.0f) policy.scale = row.params->scale();
+  policy.edits_begin = static_cast<uint32_t>(edits_.size());
+  for (size_t turn = 0; turn < compute::edit_turns; ++turn) {
+    policy.edits_end[turn] = policy.edits_begin + edits.ends[turn];
   }
-  // Of a token that is forbidden the bias says nothing, nor does a second time. Two biases are added one by one.
-  const auto first = edits_.begin() + static_cast<ptrdiff_t>(begin);
-  std::stable_sort(first, edits_.end(), [](const LogitEdit& a, const LogitEdit& b) {
-    return a.token != b.token ? a.token < b.token : a.bias == minus_infinity && b.bias != minus_infinity;
-  });
-  size_t kept = begin;
-  for (size_t i = begin; i < edits_.size(); ++i) {
-    const bool again = kept > begin && edits_[kept - 1].token == edits_[i].token;
-    if (again && edits_[kept - 1].bias == minus_infinity) continue;
-    if (again || kept - begin == most_edits) {
-      edits_.resize(begin);
-      return false;
-    }
-    edits_[kept++] = edits_[i];
-  }
-  edits_.resize(kept);
-  policy.edits_begin = static_cast<uint32_t>(begin);
-  policy.edits_end = static_cast<uint32_t>(kept);
+  edits_.insert(edits_.end(), edits.list.begin(), edits.list.end());
   rows_.push_back(policy);
-  return true;
 }
 
 bool possible(const PolicyValue& value) { return value.max != minus_infinity; }

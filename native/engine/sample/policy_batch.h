@@ -1,6 +1,7 @@
 // Rows whose distributions a backend looks at where their logits lie (compute/policy.h), with the bits of
 // distribution.cc: those that need no list of tokens that the mask allows.
 #pragma once
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -15,10 +16,20 @@ namespace npr::sample {
 class PolicyBatch {
  public:
   void clear();
-  // A row of logits at `at`, to draw its token; false, and nothing is added, where the host has to. One that truncates
-  // is looked at for its sum alone: what may come is collected then.
-  bool draw(const Row& row, uint32_t at);
-  // To look at a given token: as one that was drawn with `row`, or under the softmax of the raw logits.
+
+  // What happens to a row's logits, in turns (compute/policy.h).
+  struct Edits {
+    std::vector<compute::LogitEdit> list;
+    std::array<uint32_t, compute::edit_turns> ends;
+  };
+  // False: the host has to look at the row. On any thread.
+  static bool edits_of(const Row& row, Edits& out);
+
+  // A row of logits at `at`, to draw its token. One that truncates is looked at for its sum alone: what may come is
+  // collected then.
+  void draw(const Row& row, uint32_t at, const Edits& edits);
+  // To look at a given token: as one that was drawn with `row`, or under the softmax of the raw logits. False, and
+  // nothing is added, where the host has to.
   bool look(const Row& row, uint32_t at, int32_t token);
   bool look(uint32_t at, int32_t token);
   // The rows' logits lie so many rows further on.
@@ -28,10 +39,11 @@ class PolicyBatch {
   std::span<const compute::LogitEdit> edits() const { return edits_; }
 
  private:
-  bool add(const Row& row, compute::PolicyRow policy);
+  void add(const Row& row, compute::PolicyRow policy, const Edits& edits);
 
   std::vector<compute::PolicyRow> rows_;
   std::vector<compute::LogitEdit> edits_;
+  Edits looked_;
 };
 
 // Whether there is a token to draw.

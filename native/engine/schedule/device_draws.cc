@@ -14,9 +14,6 @@ using compute::PolicyValue;
 using sample::Candidates;
 using sample::Params;
 
-// Entries that are listed of a row, 64 KB; one of which more may come is the host's.
-constexpr uint32_t most_listed = 8192;
-
 sample::Sampled draw_listed(const Params& params, const PolicyRow& row, const PolicyValue& value,
                             std::span<const LogitEntry> entries, Candidates& candidates) {
   candidates.clear();
@@ -35,14 +32,14 @@ sample::Sampled draw_listed(const Params& params, const PolicyRow& row, const Po
 void DeviceDraws::clear() {
   batch_.clear();
   truncated_.clear();
+  reported_.clear();
 }
 
-bool DeviceDraws::add(const sample::Row& row, uint32_t at) {
-  if (!batch_.draw(row, at)) return false;
-  if (row.params->truncates()) {
-    truncated_.push_back({static_cast<uint32_t>(batch_.rows().size()) - 1, row.params});
-  }
-  return true;
+void DeviceDraws::add(const sample::Row& row, uint32_t at, const sample::PolicyBatch::Edits& edits) {
+  const auto index = static_cast<uint32_t>(batch_.rows().size());
+  batch_.draw(row, at, edits);
+  if (row.params->truncates()) truncated_.push_back({index, row.params});
+  if (row.logprobs >= 0) reported_.push_back({index, static_cast<uint32_t>(row.logprobs)});
 }
 
 void DeviceDraws::run(compute::Backend& backend, const float* logits, uint32_t vocab, std::span<Outcome> outcomes) {
@@ -54,45 +51,50 @@ void DeviceDraws::run(compute::Backend& backend, const float* logits, uint32_t v
     outcomes[i].sampled.token = values_[i].token;
     outcomes[i].sampled.policy_logprob = sample::logprob(rows[i], values_[i]);
   }
-  std::erase_if(truncated_, [&](const Truncated& row) { return !sample::possible(values_[row.index]); });
-  if (!truncated_.empty()) run_truncated(backend, logits, vocab, outcomes);
+  draw_truncated(backend, logits, vocab, outcomes);
+  report(backend, logits, vocab, outcomes);
 }
 
-void DeviceDraws::run_truncated(compute::Backend& backend, const float* logits, uint32_t vocab,
-                                std::span<Outcome> outcomes) {
-  compute::Policies& policies = *backend.policies();
-  // Those with top_k first: their thresholds come from the maxima of groups.
-  std::ranges::stable_partition(truncated_, [](const Truncated& row) { return row.params->top_k > 0; });
-  rows_.clear();
-  size_t top_k = 0;
-  for (const Truncated& row : truncated_) {
-    rows_.push_back(batch_.rows()[row.index]);
-    top_k += row.params->top_k > 0;
-  }
-  const size_t groups = compute::groups_of(vocab), count = rows_.size();
-  maxima_.resize(top_k * groups);
-  policies.group_maxima(logits, vocab, std::span(rows_).first(top_k), batch_.edits(), maxima_);
-  thresholds_.resize(count);
-  backend.parallel(static_cast<uint32_t>(count), [&](uint32_t i) {
-    const Params& params = *truncated_[i].params;
-    const PolicyValue& value = values_[truncated_[i].index];
-    thresholds_[i] = i < top_k ? sample::least_of_top_k(params.top_k, std::span(maxima_).subspan(i * groups, groups))
-                               : sample::least_of_top_p(params, value.max, value.total, vocab);
-  });
-  counts_.resize(count);
-  if (entries_.size() < count * most_listed) entries_.resize(count * most_listed);
-  policies.collect(logits, vocab, rows_, batch_.edits(), thresholds_, most_listed, counts_,
-                   std::span(entries_).first(count * most_listed));
-  backend.parallel(static_cast<uint32_t>(count), [&](uint32_t i) {
-    thread_local Candidates candidates;
-    Outcome& out = outcomes[truncated_[i].index];
-    if (counts_[i] > most_listed) {
-      out.kind = Outcome::Kind::left;
-      return;
+void DeviceDraws::draw_truncated(compute::Backend& backend, const float* logits, uint32_t vocab,
+                                 std::span<Outcome> outcomes) {
+  std::erase_if(truncated_, [&](const Truncated& row) { return !sample::possible(values_[row.index]); });
+  lists_.clear();
+  for (const auto& [index, params] : truncated_) {
+    const PolicyRow& row = batch_.rows()[index];
+    if (params->top_k > 0) {
+      lists_.add_largest(row, params->top_k);
+    } else {
+      lists_.add(row, sample::least_of_top_p(*params, values_[index].max, values_[index].total, vocab));
     }
-    out.sampled = draw_listed(*truncated_[i].params, rows_[i], values_[truncated_[i].index],
-                              std::span(entries_).subspan(i * most_listed, counts_[i]), candidates);
+  }
+  lists_.run(backend, logits, vocab, batch_.edits());
+  backend.parallel(static_cast<uint32_t>(truncated_.size()), [&](uint32_t i) {
+    thread_local Candidates candidates;
+    const auto& [index, params] = truncated_[i];
+    Outcome& out = outcomes[index];
+    if (lists_.listed(i)) {
+      out.sampled = draw_listed(*params, batch_.rows()[index], values_[index], lists_.entries(i), candidates);
+    } else {
+      out.kind = Outcome::Kind::left;
+    }
   });
+}
+
+void DeviceDraws::report(compute::Backend& backend, const float* logits, uint32_t vocab, std::span<Outcome> outcomes) {
+  std::erase_if(reported_, [&](const Reported& row) { return outcomes[row.index].kind != Outcome::Kind::drawn; });
+  if (reported_.empty()) return;
+  scores_.clear();
+  for (const auto& [index, top] : reported_) {
+    scores_.add(batch_.rows()[index].row, outcomes[index].sampled.token, top);
+  }
+  scored_.resize(reported_.size());
+  scores_.run(backend, logits, vocab, scored_);
+  for (size_t i = 0; i < reported_.size(); ++i) {
+    Outcome& out = outcomes[reported_[i].index];
+    if (!scored_[i].scored) out.kind = Outcome::Kind::left;
+    out.sampled.logprob = scored_[i].score.logprob;
+    out.sampled.top = std::move(scored_[i].score.top);
+  }
 }
 
 }  // namespace npr::schedule

@@ -8,6 +8,8 @@
 #include "compute/policy.h"
 #include "sample/policy_batch.h"
 #include "sample/sampler.h"
+#include "schedule/device_lists.h"
+#include "schedule/device_scores.h"
 
 namespace npr::schedule {
 
@@ -20,27 +22,31 @@ class DeviceDraws {
   };
 
   void clear();
-  // The row at `at` of the logits; its views outlive run(). False, and nothing is added, where the host has to draw.
-  bool add(const sample::Row& row, uint32_t at);
+  // The row at `at` of the logits, with its edits; its params outlive run().
+  void add(const sample::Row& row, uint32_t at, const sample::PolicyBatch::Edits& edits);
   // outcomes[i]: of the i-th row added. The backend has policies.
   void run(compute::Backend& backend, const float* logits, uint32_t vocab, std::span<Outcome> outcomes);
 
  private:
+  // Of rows added, by their index.
   struct Truncated {
-    uint32_t index;  // in batch_.rows()
+    uint32_t index;
     const sample::Params* params;
   };
+  struct Reported {
+    uint32_t index, top;
+  };
 
-  void run_truncated(compute::Backend& backend, const float* logits, uint32_t vocab, std::span<Outcome> outcomes);
+  void draw_truncated(compute::Backend& backend, const float* logits, uint32_t vocab, std::span<Outcome> outcomes);
+  void report(compute::Backend& backend, const float* logits, uint32_t vocab, std::span<Outcome> outcomes);
 
   sample::PolicyBatch batch_;
-  std::vector<Truncated> truncated_;
   std::vector<compute::PolicyValue> values_;
-  // Of those that truncate.
-  std::vector<compute::PolicyRow> rows_;
-  std::vector<float> maxima_, thresholds_;  // [those with top_k, groups], [all]
-  std::vector<uint32_t> counts_;
-  std::vector<compute::LogitEntry> entries_;  // [rows, most_listed]
+  std::vector<Truncated> truncated_;
+  DeviceLists lists_;
+  std::vector<Reported> reported_;  // whose raw log-probabilities are wanted
+  DeviceScores scores_;
+  std::vector<DeviceScores::Outcome> scored_;
 };
 
 }  // namespace npr::schedule

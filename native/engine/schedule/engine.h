@@ -91,6 +91,8 @@ class Engine {
   };
   void sample_rows(LogitBlock& block, std::span<const SampleRow> rows);
   std::vector<uint32_t> draw_on_device(LogitBlock& block, std::span<const SampleRow> rows, std::span<Draw> draws);
+  std::vector<uint32_t> score_on_device(LogitBlock& block, std::span<const ScoreRow> rows,
+                                        std::span<sample::Score> scores);
   sample::Row row_of(const SampleRow& at, const float* logits, std::vector<const sample::Histogram*>& layers) const;
   void score_rows(LogitBlock& block, std::span<const ScoreRow> rows);
   void finish_prompts();
@@ -115,7 +117,9 @@ class Engine {
   kv::SlotPool pool_;
   kv::RadixTree tree_;
   BatchBuilder builder_;
+  std::vector<sample::PolicyBatch::Edits> row_edits_;
   DeviceDraws device_draws_;
+  DeviceScores device_scores_;
   // Requests move from list to list as nodes, so that a step that breaks off loses none.
   std::list<Active> running_, waiting_;  // oldest first
   branch::Events events_;

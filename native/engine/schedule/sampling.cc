@@ -71,13 +71,27 @@ void Engine::sample_rows(LogitBlock& block, std::span<const SampleRow> rows) {
 // Returns the rows whose tokens are left to the host.
 std::vector<uint32_t> Engine::draw_on_device(LogitBlock& block, std::span<const SampleRow> rows,
                                              std::span<Draw> draws) {
-  const bool device = block.backend.policies();
+  const auto count = static_cast<uint32_t>(rows.size());
+  std::vector<uint8_t> takes(count, false);
+  if (block.backend.policies()) {
+    if (row_edits_.size() < count) row_edits_.resize(count);
+    const auto look = [&](uint32_t i) {
+      thread_local std::vector<const sample::Histogram*> layers;
+      takes[i] = sample::PolicyBatch::edits_of(row_of(rows[i], nullptr, layers), row_edits_[i]);
+    };
+    // A penalty looks at every token so far: microseconds a row.
+    if (std::ranges::any_of(rows, [](const SampleRow& row) { return row.active->request.sampling.penalizes(); })) {
+      block.backend.parallel(count, look);
+    } else {
+      for (uint32_t i = 0; i < count; ++i) look(i);
+    }
+  }
   std::vector<uint32_t> left, added;
   std::vector<const sample::Histogram*> layers;
   device_draws_.clear();
-  for (uint32_t i = 0; i < rows.size(); ++i) {
-    const bool takes = device && device_draws_.add(row_of(rows[i], nullptr, layers), rows[i].logits - block.first);
-    (takes ? added : left).push_back(i);
+  for (uint32_t i = 0; i < count; ++i) {
+    (takes[i] ? added : left).push_back(i);
+    if (takes[i]) device_draws_.add(row_of(rows[i], nullptr, layers), rows[i].logits - block.first, row_edits_[i]);
   }
   if (added.empty()) return left;
   std::vector<DeviceDraws::Outcome> outcomes(added.size());
@@ -108,9 +122,11 @@ void Engine::score_rows(LogitBlock& block, std::span<const ScoreRow> rows) {
   if (rows.empty()) return;
   std::vector<sample::Score> scores(rows.size());
   std::vector<std::optional<Error>> faults(rows.size());
-  block.fetch(rows.front().logits, rows.back().logits + 1);
-  block.backend.parallel(static_cast<uint32_t>(rows.size()), [&](uint32_t i) {
+  const auto left = score_on_device(block, rows, scores);
+  if (!left.empty()) block.fetch(rows[left.front()].logits, rows[left.back()].logits + 1);
+  block.backend.parallel(static_cast<uint32_t>(left.size()), [&](uint32_t task) {
     thread_local sample::Scratch scratch;
+    const uint32_t i = left[task];
     const auto& [active, token, at] = rows[i];
     try {
       scores[i] = sample::score(block.host(at), block.vocab, active->request.prompt[token],
@@ -129,6 +145,30 @@ void Engine::score_rows(LogitBlock& block, std::span<const ScoreRow> rows) {
     scored.top = std::move(scores[i].top);
     events_.back().logprobs.push_back(std::move(scored));
   }
+}
+
+// Returns the rows that are left to the host.
+std::vector<uint32_t> Engine::score_on_device(LogitBlock& block, std::span<const ScoreRow> rows,
+                                              std::span<sample::Score> scores) {
+  const bool device = block.backend.policies();
+  std::vector<uint32_t> left;
+  std::vector<DeviceScores::Outcome> outcomes(rows.size());
+  if (device) {
+    device_scores_.clear();
+    for (const auto& [active, token, at] : rows) {
+      device_scores_.add(at - block.first, active->request.prompt[token],
+                         static_cast<uint32_t>(active->request.prompt_logprobs));
+    }
+    device_scores_.run(block.backend, block.device, block.vocab, outcomes);
+  }
+  for (uint32_t i = 0; i < rows.size(); ++i) {
+    if (outcomes[i].scored) {
+      scores[i] = std::move(outcomes[i].score);
+    } else {
+      left.push_back(i);
+    }
+  }
+  return left;
 }
 
 }  // namespace npr::schedule

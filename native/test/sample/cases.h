@@ -197,4 +197,19 @@ inline Case random_case(std::mt19937& random) {
   return c;
 }
 
+// Tokens of this vocabulary, for logits of it: a bias at most, and histories, some of them long.
+inline void draw_tokens(Case& c, uint32_t vocab, std::mt19937& random) {
+  const auto token = [&] { return static_cast<int32_t>(random() % vocab); };
+  const auto history = [&](uint32_t count) {
+    Histogram out;
+    for (; count > 0; --count) out.add(token());
+    return out;
+  };
+  if (c.params.logit_bias.size() > 1) c.params.logit_bias.resize(1);
+  for (auto& [biased, bias] : c.params.logit_bias) biased = token();
+  c.prompt = history(random() % 8 == 0 ? 3000 : random() % 50);
+  c.branch_sampled = history(random() % 20);
+  for (Histogram& layer : c.layers) layer = history(random() % 50);
+}
+
 }  // namespace test

@@ -9,6 +9,7 @@
 
 #include "compute/forwarding_backend.h"
 #include "compute/policy.h"
+#include "sample/penalties.h"
 #include "sample/softmax_kernels.h"
 
 namespace test {
@@ -89,9 +90,40 @@ class PlainPolicies : public npr::compute::Policies {
   // What is not finite is minus infinity.
   static std::vector<float> edited(const float* logits, uint32_t vocab, const Row& row, Edits edits) {
     std::vector<float> x(logits + size_t{row.row} * vocab, logits + size_t{row.row + 1} * vocab);
-    for (uint32_t e = row.edits_begin; e < row.edits_end; ++e) x[static_cast<size_t>(edits[e].token)] += edits[e].bias;
+    uint32_t e = row.edits_begin;
+    for (uint32_t turn = 0; turn < npr::compute::edit_turns; ++turn) {
+      for (; e < row.edits_end[turn]; ++e) {
+        float& each = x[static_cast<size_t>(edits[e].token)];
+        each = turn < npr::compute::multiplying_turns ? npr::sample::repeated(each, edits[e].value)
+                                                      : each + edits[e].value;
+      }
+    }
     for (float& each : x) each = std::isfinite(each) ? each : -std::numeric_limits<float>::infinity();
     return x;
+  }
+
+  // The chunk whose mass exceeds what is left, then the token in it, in the chunk's own unit.
+  template <class Chunks>
+  static int32_t draw(const std::vector<float>& x, const Chunks& chunks, const Row& row) {
+    double total = 0, sum = 0, before = 0;
+    for (const auto& chunk : chunks) total += chunk.mass;
+    const double target = row.uniform * total;
+    const auto* chosen = &chunks.front();
+    for (const auto& chunk : chunks) {
+      if (chunk.mass == 0) continue;
+      chosen = &chunk;
+      before = sum;
+      sum += chunk.mass;
+      if (sum > target) break;
+    }
+    size_t token = chosen->begin;
+    sum = 0;
+    for (size_t t = chosen->begin; t < chosen->end && sum <= (target - before) / chosen->unit; ++t) {
+      const float weight = weigh(x[t], chosen->max, row.scale);
+      if (weight > 0) token = t;
+      sum += double{weight};
+    }
+    return static_cast<int32_t>(token);
   }
 
   static npr::compute::PolicyValue look(const std::vector<float>& x, const Row& row) {
@@ -99,22 +131,23 @@ class PlainPolicies : public npr::compute::Policies {
     npr::compute::PolicyValue out{row.token, 0, *largest, 0};
     if (!std::isfinite(out.max)) return out;
     if (row.which == Row::Token::largest) out.token = static_cast<int32_t>(largest - x.begin());
+    struct Chunk {
+      size_t begin, end;
+      float max;
+      double unit, mass;
+    };
+    std::vector<Chunk> chunks;
     for (size_t begin = 0; begin < x.size() && row.which != Row::Token::largest; begin += npr::sample::chunk_entries) {
-      const auto from = x.begin() + static_cast<ptrdiff_t>(begin);
-      const auto to = x.begin() + static_cast<ptrdiff_t>(std::min(x.size(), begin + npr::sample::chunk_entries));
-      const float max = *std::max_element(from, to);
+      const size_t end = std::min<size_t>(x.size(), begin + npr::sample::chunk_entries);
+      const float max =
+          *std::max_element(x.begin() + static_cast<ptrdiff_t>(begin), x.begin() + static_cast<ptrdiff_t>(end));
       float sums[16] = {};
-      for (auto at = from; at != to; ++at) sums[(at - from) % 16] += weigh(*at, max, row.scale);
-      out.total += add(sums) * double{weigh(max, out.max, row.scale)};
+      for (size_t t = begin; t < end; ++t) sums[(t - begin) % 16] += weigh(x[t], max, row.scale);
+      const double unit{weigh(max, out.max, row.scale)};
+      chunks.push_back({begin, end, max, unit, add(sums) * unit});
+      out.total += chunks.back().mass;
     }
-    if (row.which == Row::Token::drawn) {
-      double sum = 0;
-      for (size_t t = 0; t < x.size() && sum <= row.uniform * out.total; ++t) {
-        const float weight = weigh(x[t], out.max, row.scale);
-        if (weight > 0) out.token = static_cast<int32_t>(t);
-        sum += double{weight};
-      }
-    }
+    if (row.which == Row::Token::drawn) out.token = draw(x, chunks, row);
     out.logit = x[static_cast<size_t>(out.token)];
     return out;
   }

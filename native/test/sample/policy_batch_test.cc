@@ -60,7 +60,7 @@ Case case_of(std::mt19937& random, uint32_t vocab) {
     for (float& x : c.logits) {
       if (random() % 3 == 0) x = normal(random);
     }
-    for (auto& [token, bias] : c.params.logit_bias) token = static_cast<int32_t>(random() % vocab);
+    draw_tokens(c, vocab, random);
   } while (reference(c).tokens.empty());
   return c;
 }
@@ -72,10 +72,13 @@ void check_rows(npr::compute::Backend& backend, Policies& policies, uint32_t voc
   Block block(backend, policies, vocab);
   Scratch scratch;
   PolicyBatch batch;
+  PolicyBatch::Edits edits;
   std::vector<uint32_t> taken;
   for (uint32_t i = 0; i < count; ++i) {
     if (cases[i].params.truncates()) continue;  // schedule/device_draws_test.cc
-    if (batch.draw(cases[i].row(), i)) taken.push_back(i);
+    if (!PolicyBatch::edits_of(cases[i].row(), edits)) continue;
+    batch.draw(cases[i].row(), i, edits);
+    taken.push_back(i);
   }
   CHECK(taken.size() > count / 2);
   block.on_device(cases, [&](float* logits) {
@@ -148,32 +151,65 @@ TEST(rows_have_the_bits_of_the_host) {
   }
 }
 
+TEST(edits_come_in_turns) {
+  Case c;
+  c.logits.assign(100, 0.0f);
+  c.forbidden = {{3, 4}, {4, 200}};  // of 4 it is said once, and of 200, which there is none, nothing
+  c.params.logit_bias = {{7, -2.0f}, {4, 1.0f}};
+  c.params.repetition_penalty = 1.5f;
+  c.params.branch_repetition_penalty = 1.25f;
+  c.params.frequency_penalty = 0.5f;
+  c.params.presence_penalty = 0.25f;
+  c.prompt.add(9);
+  c.layers.resize(1);
+  c.layers[0].add(8, 3);
+  c.branch_sampled.add(8);
+  c.in_branch = true;
+  PolicyBatch::Edits edits;
+  CHECK(PolicyBatch::edits_of(c.row(), edits));
+  const std::vector<std::vector<std::pair<int32_t, float>>> expected = {
+      {{8, 1.5f}, {9, 1.5f}},          {{8, 1.25f}}, {{8, -1.5f}}, {{8, -0.25f}}, {{4, 1.0f}, {7, -2.0f}},
+      {{3, -infinity}, {4, -infinity}}};
+  std::vector<std::vector<std::pair<int32_t, float>>> turns;
+  size_t at = 0;
+  for (const uint32_t end : edits.ends) {
+    turns.emplace_back();
+    for (; at < end; ++at) turns.back().emplace_back(edits.list[at].token, edits.list[at].value);
+  }
+  CHECK(turns == expected);
+  PolicyBatch batch;
+  for (const uint32_t row : {2u, 5u}) batch.draw(c.row(), row, edits);
+  CHECK_EQ(batch.rows()[1].row, 5u);
+  CHECK_EQ(batch.rows()[1].edits_begin, batch.rows()[0].edits_end[5]);
+  CHECK_EQ(batch.edits().size(), 2 * edits.list.size());
+}
+
 TEST(what_takes_a_list_is_left_to_the_host) {
-  std::mt19937 random(1);
   Case plain;
   plain.logits.assign(100, 0.0f);
-  plain.forbidden = {{3, 4}, {4, 200}};
   plain.params.logit_bias = {{4, 1.0f}, {7, -2.0f}};
-  PolicyBatch batch;
-  CHECK(batch.draw(plain.row(), 2));
-  CHECK_EQ(batch.rows()[0].row, 2u);
-  CHECK_EQ(batch.edits().size(), 3u);  // of 4 it is said once that it can't come, of 200, which there is none, nothing
-  CHECK(batch.edits()[1].token == 4 && batch.edits()[1].bias == -infinity);
+  PolicyBatch::Edits edits;
   const auto left = [&](auto change) {
     Case c = plain;
     change(c);
-    const bool taken = batch.draw(c.row(), 0);
-    CHECK_EQ(batch.edits().size(), 3u);
-    return !taken;
+    return !PolicyBatch::edits_of(c.row(), edits);
   };
+  CHECK(!left([](Case&) {}));
   CHECK(left([](Case& c) { c.allowed = {{1, 2}}; }));
-  CHECK(left([](Case& c) { c.params.repetition_penalty = 1.1f; }));
-  CHECK(left([](Case& c) { c.params.frequency_penalty = 0.1f; }));
   CHECK(left([](Case& c) { c.params.logit_bias.emplace_back(7, 1.0f); }));  // added one after the other
-  CHECK(left([](Case& c) { c.logprobs = 0; }));
-  // What truncates is drawn from a list, but not looked at for training.
+  const auto penalized = [](Case& c) {
+    c.params.repetition_penalty = 1.1f;
+    for (int32_t token = 0; token < 9000; ++token) c.prompt.add(token);
+  };
+  CHECK(left(penalized));  // longer than it is worth
+  // Neither what truncates nor what is penalized is looked at for training: one takes a list, the other's gradients
+  // pass through the penalties.
+  PolicyBatch batch;
+  CHECK(batch.look(plain.row(), 0, 1));
   plain.params.top_p = 0.9f;
-  CHECK(batch.draw(plain.row(), 0));
+  CHECK(!batch.look(plain.row(), 0, 1));
+  plain.params.top_p = 1;
+  plain.params.presence_penalty = 1;
   CHECK(!batch.look(plain.row(), 0, 1));
 }
 
@@ -189,7 +225,9 @@ TEST(nothing_to_draw_from_shows) {
   for (const float temperature : {1.0f, 0.0f}) {
     c.params.temperature = temperature;
     PolicyBatch batch;
-    CHECK(batch.draw(c.row(), 0));
+    PolicyBatch::Edits edits;
+    CHECK(PolicyBatch::edits_of(c.row(), edits));
+    batch.draw(c.row(), 0, edits);
     block.on_device({c}, [&](float* logits) {
       PolicyValue value;
       policies.look(logits, 5000, batch.rows(), batch.edits(), {&value, 1});

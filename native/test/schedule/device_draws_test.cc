@@ -9,6 +9,8 @@
 #include "compute/test_backend.h"
 #include "sample/cases.h"
 #include "sample/plain_policies.h"
+#include "schedule/device_scores.h"
+#include "schedule/world.h"
 
 namespace {
 
@@ -27,10 +29,7 @@ Case case_of(std::mt19937& random, uint32_t vocab) {
   Case c;
   do {
     c = random_case(random);
-    c.logprobs = -1;
     c.allowed.clear();
-    c.params.repetition_penalty = c.params.branch_repetition_penalty = 1;
-    c.params.presence_penalty = c.params.frequency_penalty = 0;
     std::normal_distribution<float> normal(0, random() % 4 == 0 ? 0.01f : 4);
     const bool ties = random() % 4 == 0;
     c.logits.resize(vocab);
@@ -39,18 +38,27 @@ Case case_of(std::mt19937& random, uint32_t vocab) {
       x = normal(random);
       if (ties) x = std::round(x);
     }
-    if (c.params.logit_bias.size() > 1) c.params.logit_bias.resize(1);  // two of one token are the host's
-    for (auto& [token, bias] : c.params.logit_bias) token = static_cast<int32_t>(random() % vocab);
+    draw_tokens(c, vocab, random);
   } while (reference(c).tokens.empty());
   return c;
+}
+
+void check_same(const std::vector<std::pair<int32_t, float>>& got,
+                const std::vector<std::pair<int32_t, float>>& expected) {
+  CHECK_EQ(got.size(), expected.size());
+  for (size_t i = 0; i < got.size(); ++i) {
+    CHECK_EQ(got[i].first, expected[i].first);
+    CHECK_EQ(std::bit_cast<uint32_t>(got[i].second), std::bit_cast<uint32_t>(expected[i].second));
+  }
 }
 
 TEST(draws_have_the_bits_of_the_host) {
   PlainPolicies plain;
   const auto backend = backend_with(plain);
   DeviceDraws draws;
+  PolicyBatch::Edits edits;
   Scratch scratch;
-  uint32_t truncated = 0, left = 0;
+  uint32_t truncated = 0, left = 0, reported = 0;
   std::mt19937 random(1);
   for (const uint32_t vocab : {50u, 4096u, 4097u, 12305u, 40000u}) {
     for (uint32_t round = 0; round < 4; round += check::stride()) {
@@ -61,7 +69,8 @@ TEST(draws_have_the_bits_of_the_host) {
       draws.clear();
       for (uint32_t i = 0; i < count; ++i) {
         backend->upload(memory.get() + size_t{i} * vocab, cases[i].logits);
-        CHECK(draws.add(cases[i].row(), i));
+        CHECK(PolicyBatch::edits_of(cases[i].row(), edits));
+        draws.add(cases[i].row(), i, edits);
       }
       std::vector<DeviceDraws::Outcome> outcomes(count);
       draws.run(*backend, memory.get(), vocab, outcomes);
@@ -69,7 +78,7 @@ TEST(draws_have_the_bits_of_the_host) {
         const bool truncates = cases[i].params.truncates();
         truncated += truncates;
         if (outcomes[i].kind == Kind::left) {
-          CHECK(truncates && vocab > 8192);
+          CHECK(vocab > 8192 && (truncates || cases[i].logprobs > 0));
           ++left;
           continue;
         }
@@ -78,10 +87,13 @@ TEST(draws_have_the_bits_of_the_host) {
         CHECK_EQ(outcomes[i].sampled.token, expected.token);
         CHECK_EQ(std::bit_cast<uint32_t>(outcomes[i].sampled.policy_logprob),
                  std::bit_cast<uint32_t>(expected.policy_logprob));
+        CHECK_EQ(std::bit_cast<uint32_t>(outcomes[i].sampled.logprob), std::bit_cast<uint32_t>(expected.logprob));
+        check_same(outcomes[i].sampled.top, expected.top);
+        reported += expected.top.size() > 1;
       }
     }
   }
-  if (check::stride() == 1) CHECK(truncated > 300 && left > 0 && left < truncated / 2);
+  if (check::stride() == 1) CHECK(truncated > 300 && reported > 300 && left > 0 && left < truncated / 2);
 }
 
 TEST(nothing_to_draw_from_is_said) {
@@ -99,13 +111,76 @@ TEST(nothing_to_draw_from_is_said) {
   backend->upload(memory.get(), none.logits);
   backend->upload(memory.get() + 300, some.logits);
   DeviceDraws draws;
-  CHECK(draws.add(none.row(), 0) && draws.add(some.row(), 1));
+  PolicyBatch::Edits edits;
+  for (Case* c : {&none, &some}) {
+    CHECK(PolicyBatch::edits_of(c->row(), edits));
+    draws.add(c->row(), c == &some, edits);
+  }
   std::vector<DeviceDraws::Outcome> outcomes(2);
   draws.run(*backend, memory.get(), 300, outcomes);
   CHECK(outcomes[0].kind == Kind::impossible);
   CHECK(outcomes[1].kind == Kind::drawn && outcomes[1].sampled.token == 299 && outcomes[1].sampled.policy_logprob == 0);
-  some.params.repetition_penalty = 2;
-  CHECK(!draws.add(some.row(), 1));
+  some.params.logit_bias = {{7, 1.0f}, {7, 2.0f}};
+  CHECK(!PolicyBatch::edits_of(some.row(), edits));
+  some.params.logit_bias.clear();
+  some.allowed = {{299}};
+  CHECK(!PolicyBatch::edits_of(some.row(), edits));
+}
+
+TEST(scores_have_the_bits_of_the_host) {
+  PlainPolicies plain;
+  const auto backend = backend_with(plain);
+  npr::schedule::DeviceScores scores;
+  Scratch scratch;
+  std::mt19937 random(2);
+  uint32_t left = 0;
+  for (const uint32_t vocab : {3u, 300u, 4097u, 20000u}) {
+    constexpr uint32_t count = 24;
+    const auto memory = std::static_pointer_cast<float>(backend->allocate(size_t{count} * vocab * sizeof(float)));
+    std::vector<std::vector<float>> logits(count, std::vector<float>(vocab));
+    std::vector<std::pair<int32_t, uint32_t>> wanted;
+    scores.clear();
+    for (uint32_t i = 0; i < count; ++i) {
+      std::normal_distribution<float> normal(0, 3);
+      for (float& x : logits[i]) {
+        x = i % 6 == 0 ? 1.0f : normal(random);
+        if (i % 6 == 1 && random() % 10 == 0) x = random() % 2 ? not_a_number : infinity;
+        if (i == 2) x = -infinity;
+      }
+      backend->upload(memory.get() + size_t{i} * vocab, logits[i]);
+      wanted.emplace_back(random() % vocab, random() % 3 ? random() % 21 : 0);
+      scores.add(i, wanted[i].first, wanted[i].second);
+    }
+    std::vector<npr::schedule::DeviceScores::Outcome> outcomes(count);
+    scores.run(*backend, memory.get(), vocab, outcomes);
+    for (uint32_t i = 0; i < count; ++i) {
+      if (!outcomes[i].scored) {
+        CHECK(i == 2 || (vocab > 8192 && i % 6 == 0 && wanted[i].second));
+        ++left;
+        continue;
+      }
+      const Score expected = score(logits[i].data(), vocab, wanted[i].first, wanted[i].second, scratch);
+      CHECK_EQ(std::bit_cast<uint32_t>(outcomes[i].score.logprob), std::bit_cast<uint32_t>(expected.logprob));
+      check_same(outcomes[i].score.top, expected.top);
+    }
+  }
+  CHECK(left > 4);
+}
+
+// Penalties, biases, truncation, log-probabilities of tokens and of prompts, all through the engine.
+TEST(answers_have_the_bits_of_the_host) {
+  PlainPolicies plain;
+  plain.refuses = 5;
+  World near({.threads = 2}), far({.threads = 2, .policies = &plain});
+  RequestMaker random(3);
+  std::vector<npr::Request> requests;
+  for (npr::RequestId id = 1; id <= 60; id += check::stride()) requests.push_back(random.make(id));
+  for (World* world : {&near, &far}) {
+    for (const auto& request : requests) world->engine().submit(request);
+    world->run();
+  }
+  for (const auto& request : requests) CHECK_EQ(near.of(request.id).difference(far.of(request.id)), std::string());
+  if (!support::on_cuda() && check::stride() == 1) CHECK(plain.looked > 2000 && plain.listed > 1000);
 }
 
 }  // namespace

@@ -14,6 +14,7 @@
 #include "model/checkpoint.h"
 #include "model/model.h"
 #include "model/model_directory.h"
+#include "sample/plain_policies.h"
 #include "schedule/engine.h"
 
 namespace test {
@@ -74,6 +75,7 @@ struct Setup {
   uint32_t slots = 4096;
   npr::compute::WeightFormat weights = npr::compute::WeightFormat::bf16;
   npr::schedule::Options options = {};
+  PlainPolicies* policies = nullptr;  // that look at logits which the host then does not see
 };
 
 // Everything that a caller could see of one request.
@@ -181,6 +183,9 @@ class World {
  public:
   explicit World(const Setup& setup) {
     auto backend = support::make_test_backend({.threads = setup.threads, .weights = setup.weights});
+    if (setup.policies && !backend->policies()) {
+      backend = std::make_unique<FarBackend>(std::move(backend), *setup.policies);
+    }
     const uint64_t slot_bytes = checkpoint().config().kv_shape().slot_bytes();
     auto model =
         std::make_unique<npr::model::Model>(checkpoint(), std::move(backend), setup.slots * slot_bytes, setup.rows);

@@ -154,7 +154,7 @@ TEST(logits_may_lie_away_from_the_host) {
     if (request.id % 5 == 1) p.top_p = 0.9f;
     if (request.id % 5 == 2) p.top_k = 7;
     if (request.id % 5 == 3) p.min_p = 0.05f;
-    if (request.id % 5 == 4) p.repetition_penalty = 1.2f;  // the host's
+    if (request.id % 5 == 4) p.repetition_penalty = 1.2f;
   }
   far.policies().refuses = 3;
   const auto here = near.run(requests, random), there = far.run(requests, same);

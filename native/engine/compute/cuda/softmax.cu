@@ -38,6 +38,12 @@ __device__ float weight(float x, float max, float scale) {
   return exp_nonpositive(__fmul_rn(__fsub_rn(x, max), scale));
 }
 
+// As sample::repeated(), or the sum.
+__device__ float edited(float x, float value, bool multiplies) {
+  if (!multiplies) return __fadd_rn(x, value);
+  return x > 0 ? __fdiv_rn(x, value) : __fmul_rn(x, value);
+}
+
 // Entries of chunk `index`, edited; minus infinity beyond the vocabulary. All threads of the block call it.
 __device__ void load(Chunk& chunk, const float* row, uint32_t index, uint32_t vocab, const PolicyRow& at,
                      const LogitEdit* edits) {
@@ -47,11 +53,17 @@ __device__ void load(Chunk& chunk, const float* row, uint32_t index, uint32_t vo
     chunk[i] = i < count ? row[begin + i] : -infinity;
   }
   __syncthreads();
-  for (uint32_t e = at.edits_begin + threadIdx.x; e < at.edits_end; e += block_threads) {
-    const uint32_t i = static_cast<uint32_t>(edits[e].token) - begin;
-    if (i < count) chunk[i] = __fadd_rn(chunk[i], edits[e].bias);
+  uint32_t first = at.edits_begin;
+  for (uint32_t turn = 0; turn < edit_turns; ++turn) {
+    const uint32_t last = at.edits_end[turn];
+    if (first == last) continue;
+    for (uint32_t e = first + threadIdx.x; e < last; e += block_threads) {
+      const uint32_t i = static_cast<uint32_t>(edits[e].token) - begin;
+      if (i < count) chunk[i] = edited(chunk[i], edits[e].value, turn < multiplying_turns);
+    }
+    __syncthreads();
+    first = last;
   }
-  __syncthreads();
 }
 
 // The sum of a chunk's numbers, in thread 0: 16 interleaved sums in fp32, then those in fp64. The block's threads have
