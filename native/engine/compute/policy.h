@@ -53,6 +53,12 @@ struct LogitEntry {
   float logit;
 };
 
+// A token of the row with this index among those given.
+struct LogitPick {
+  uint32_t row;
+  int32_t token;
+};
+
 // What becomes of a row: gradient(j) = factor * exp((logit(j) - max) * scale), and `slope` more at its token.
 struct PolicySlope {
   float factor, slope;
@@ -75,6 +81,10 @@ class Policies {
   virtual void collect(const float* logits, uint32_t vocab, std::span<const PolicyRow> rows,
                        std::span<const LogitEdit> edits, std::span<const float> thresholds, uint32_t most,
                        std::span<uint32_t> counts, std::span<LogitEntry> entries) = 0;
+  // logits_of[i]: of picks[i], edited; it need not be finite.
+  virtual void gather(const float* logits, uint32_t vocab, std::span<const PolicyRow> rows,
+                      std::span<const LogitEdit> edits, std::span<const LogitPick> picks,
+                      std::span<float> logits_of) = 0;
   // distances[i]: sum of exp((logit - max) * scale) * (logit - max) over rows[i], whose values look() gave. With
   // `replace`, gradients take the place of the logits.
   virtual void differentiate(float* logits, uint32_t vocab, std::span<const PolicyRow> rows,

@@ -1,6 +1,7 @@
 // The few tokens that truncation looks at, and top_k, top_p and min_p over them.
 #pragma once
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <utility>
 #include <vector>
@@ -15,6 +16,8 @@ class Candidates {
   void clear();
   // Adds the tokens first, first + 1, ... whose logits are finite and at least `threshold`.
   void add(int32_t first, std::span<const float> logits, float threshold);
+  // Adds a token whose logit is finite.
+  void add(int32_t token, float logit) { add(token, {&logit, 1}, std::numeric_limits<float>::lowest()); }
 
   size_t size() const { return tokens_.size(); }
   int32_t token(size_t i) const { return tokens_[i]; }

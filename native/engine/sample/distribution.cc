@@ -30,16 +30,9 @@ void process(const Row& row, LogitRow& logits) {
 
 // The tokens that a restricting mask allows.
 void collect_allowed(const TokenMask& mask, const LogitRow& logits, std::vector<int32_t>& ids, Candidates& out) {
-  ids.clear();
-  for (const auto list : mask.allowed()) ids.insert(ids.end(), list.begin(), list.end());
-  std::sort(ids.begin(), ids.end());
-  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+  mask.list(logits.vocab(), ids);
   out.clear();
-  for (const int32_t id : ids) {
-    if (static_cast<uint32_t>(id) >= logits.vocab()) continue;
-    const float logit = logits[id];
-    out.add(id, {&logit, 1}, std::numeric_limits<float>::lowest());
-  }
+  for (const int32_t id : ids) out.add(id, logits[id]);
 }
 
 [[noreturn]] void throw_nothing_left(const float* logits, uint32_t vocab) {

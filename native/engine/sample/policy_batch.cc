@@ -39,7 +39,6 @@ bool PolicyBatch::edits_of(const Row& row, Edits& out) {
   const Params& p = *row.params;
   out.list.clear();
   out.ends = {};
-  if (row.mask.restricted()) return false;
   size_t turn = 0;
   const auto end_turn = [&] { out.ends[turn++] = static_cast<uint32_t>(out.list.size()); };
   for_each_repeated(row, [&](uint32_t of, int32_t token, float penalty) {
@@ -87,7 +86,9 @@ void PolicyBatch::draw(const Row& row, uint32_t at, const Edits& edits) {
 bool PolicyBatch::look(const Row& row, uint32_t at, int32_t token) {
   ensure(static_cast<uint32_t>(token) < row.vocab, "a token id lies in the vocabulary");
   const bool sampled = row.params->temperature > 0.0f;
-  if (row.params->truncates() || row.params->penalizes() || !edits_of(row, looked_)) return false;
+  if (row.params->truncates() || row.params->penalizes() || row.mask.restricted() || !edits_of(row, looked_)) {
+    return false;
+  }
   add(row, row_at(at, sampled ? PolicyRow::Token::given : PolicyRow::Token::largest, token, 0), looked_);
   return true;
 }

@@ -25,8 +25,8 @@ class PolicyBatch {
   // False: the host has to look at the row. On any thread.
   static bool edits_of(const Row& row, Edits& out);
 
-  // A row of logits at `at`, to draw its token. One that truncates is looked at for its sum alone: what may come is
-  // collected then.
+  // A row of logits at `at`, to draw its token. One that truncates is looked at for its sum alone, and one that a mask
+  // restricts for nothing: what may come is listed then.
   void draw(const Row& row, uint32_t at, const Edits& edits);
   // To look at a given token: as one that was drawn with `row`, or under the softmax of the raw logits. False, and
   // nothing is added, where the host has to.

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "error.h"
 
@@ -24,6 +25,15 @@ class TokenMask {
   bool restricted() const { return allowed_lists_ > 0; }
   std::span<const std::span<const int32_t>> allowed() const { return {allowed_.data(), allowed_lists_}; }
   std::span<const std::span<const int32_t>> forbidden() const { return {forbidden_.data(), forbidden_lists_}; }
+  // Of a vocabulary of this size, what `allow` lists hold, ascending; some may be forbidden.
+  void list(uint32_t vocab, std::vector<int32_t>& out) const {
+    out.clear();
+    for (const auto tokens : allowed()) out.insert(out.end(), tokens.begin(), tokens.end());
+    std::ranges::sort(out);
+    const auto twice = std::ranges::unique(out);
+    out.erase(twice.begin(), twice.end());
+    std::erase_if(out, [&](int32_t token) { return static_cast<uint32_t>(token) >= vocab; });
+  }
 
  private:
   static constexpr uint32_t max_lists = 4;

@@ -28,23 +28,40 @@ class DeviceDraws {
   void run(compute::Backend& backend, const float* logits, uint32_t vocab, std::span<Outcome> outcomes);
 
  private:
-  // Of rows added, by their index.
+  // By the index of their outcomes.
+  struct Reported {
+    uint32_t index, at, top;
+  };
   struct Truncated {
-    uint32_t index;
+    uint32_t row;  // of batch_
     const sample::Params* params;
   };
-  struct Reported {
-    uint32_t index, top;
+  struct Restricted {
+    uint32_t index;
+    const sample::Params* params;
+    uint32_t picks_begin, picks_end;
   };
 
+  void draw_looked(compute::Backend& backend, const float* logits, uint32_t vocab, std::span<Outcome> outcomes);
   void draw_truncated(compute::Backend& backend, const float* logits, uint32_t vocab, std::span<Outcome> outcomes);
+  void draw_restricted(compute::Backend& backend, const float* logits, uint32_t vocab, std::span<Outcome> outcomes);
   void report(compute::Backend& backend, const float* logits, uint32_t vocab, std::span<Outcome> outcomes);
 
+  uint32_t count_ = 0;
+  // All tokens may come, or what truncation leaves.
   sample::PolicyBatch batch_;
+  std::vector<uint32_t> index_;  // of each row's outcome
   std::vector<compute::PolicyValue> values_;
   std::vector<Truncated> truncated_;
   DeviceLists lists_;
-  std::vector<Reported> reported_;  // whose raw log-probabilities are wanted
+  // A mask says which may come.
+  sample::PolicyBatch restricted_batch_;
+  std::vector<Restricted> restricted_;
+  std::vector<int32_t> ids_;
+  std::vector<compute::LogitPick> picks_;
+  std::vector<float> picked_;
+  // Whose raw log-probabilities are wanted.
+  std::vector<Reported> reported_;
   DeviceScores scores_;
   std::vector<DeviceScores::Outcome> scored_;
 };

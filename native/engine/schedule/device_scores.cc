@@ -35,8 +35,7 @@ void DeviceScores::run(compute::Backend& backend, const float* logits, uint32_t 
     outcomes[i].scored = lists_.listed(at);
     if (!outcomes[i].scored) return;
     candidates.clear();
-    for (const compute::LogitEntry& entry : lists_.entries(at))
-      candidates.add(entry.token, {&entry.logit, 1}, entry.logit);
+    for (const compute::LogitEntry& entry : lists_.entries(at)) candidates.add(entry.token, entry.logit);
     auto& top = outcomes[i].score.top;
     candidates.top(tops_[i], top);
     for (auto& [token, value] : top) value = sample::log_probability(value, values_[i].max, 1, values_[i].total);

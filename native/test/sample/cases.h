@@ -210,6 +210,12 @@ inline void draw_tokens(Case& c, uint32_t vocab, std::mt19937& random) {
   c.prompt = history(random() % 8 == 0 ? 3000 : random() % 50);
   c.branch_sampled = history(random() % 20);
   for (Histogram& layer : c.layers) layer = history(random() % 50);
+  for (auto* lists : {&c.allowed, &c.forbidden}) {
+    for (auto& list : *lists) {
+      for (int32_t& each : list)
+        each = random() % 9 ? token() : token() + static_cast<int32_t>(vocab);  // some are none
+    }
+  }
 }
 
 }  // namespace test

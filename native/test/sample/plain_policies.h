@@ -20,6 +20,7 @@ class PlainPolicies : public npr::compute::Policies {
 
  public:
   uint64_t looked = 0, listed = 0;  // rows
+  uint64_t gathered = 0;            // entries
   uint64_t refuses = 0;             // to list each so many-th row; 0: none
 
   void look(const float* logits, uint32_t vocab, std::span<const Row> rows, Edits edits,
@@ -53,6 +54,14 @@ class PlainPolicies : public npr::compute::Policies {
       }
       if (refuses && ++listed % refuses == 0) counts[i] = most + 1;
     }
+  }
+
+  void gather(const float* logits, uint32_t vocab, std::span<const Row> rows, Edits edits,
+              std::span<const npr::compute::LogitPick> picks, std::span<float> logits_of) override {
+    for (size_t i = 0; i < picks.size(); ++i) {
+      logits_of[i] = edited(logits, vocab, rows[picks[i].row], edits)[static_cast<size_t>(picks[i].token)];
+    }
+    gathered += picks.size();
   }
 
   void differentiate(float* logits, uint32_t vocab, std::span<const Row> rows, Edits edits,

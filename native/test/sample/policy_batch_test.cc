@@ -75,7 +75,7 @@ void check_rows(npr::compute::Backend& backend, Policies& policies, uint32_t voc
   PolicyBatch::Edits edits;
   std::vector<uint32_t> taken;
   for (uint32_t i = 0; i < count; ++i) {
-    if (cases[i].params.truncates()) continue;  // schedule/device_draws_test.cc
+    if (cases[i].params.truncates() || cases[i].row().mask.restricted()) continue;  // schedule/device_draws_test.cc
     if (!PolicyBatch::edits_of(cases[i].row(), edits)) continue;
     batch.draw(cases[i].row(), i, edits);
     taken.push_back(i);
@@ -184,7 +184,7 @@ TEST(edits_come_in_turns) {
   CHECK_EQ(batch.edits().size(), 2 * edits.list.size());
 }
 
-TEST(what_takes_a_list_is_left_to_the_host) {
+TEST(what_is_left_to_the_host) {
   Case plain;
   plain.logits.assign(100, 0.0f);
   plain.params.logit_bias = {{4, 1.0f}, {7, -2.0f}};
@@ -195,21 +195,23 @@ TEST(what_takes_a_list_is_left_to_the_host) {
     return !PolicyBatch::edits_of(c.row(), edits);
   };
   CHECK(!left([](Case&) {}));
-  CHECK(left([](Case& c) { c.allowed = {{1, 2}}; }));
   CHECK(left([](Case& c) { c.params.logit_bias.emplace_back(7, 1.0f); }));  // added one after the other
   const auto penalized = [](Case& c) {
     c.params.repetition_penalty = 1.1f;
     for (int32_t token = 0; token < 9000; ++token) c.prompt.add(token);
   };
   CHECK(left(penalized));  // longer than it is worth
-  // Neither what truncates nor what is penalized is looked at for training: one takes a list, the other's gradients
-  // pass through the penalties.
+  // What truncates, what a mask restricts and what is penalized is not looked at for training: two take lists, and
+  // gradients pass through penalties.
   PolicyBatch batch;
   CHECK(batch.look(plain.row(), 0, 1));
   plain.params.top_p = 0.9f;
   CHECK(!batch.look(plain.row(), 0, 1));
   plain.params.top_p = 1;
   plain.params.presence_penalty = 1;
+  CHECK(!batch.look(plain.row(), 0, 1));
+  plain.params.presence_penalty = 0;
+  plain.allowed = {{1, 2}};
   CHECK(!batch.look(plain.row(), 0, 1));
 }
 

@@ -29,7 +29,6 @@ Case case_of(std::mt19937& random, uint32_t vocab) {
   Case c;
   do {
     c = random_case(random);
-    c.allowed.clear();
     std::normal_distribution<float> normal(0, random() % 4 == 0 ? 0.01f : 4);
     const bool ties = random() % 4 == 0;
     c.logits.resize(vocab);
@@ -58,7 +57,7 @@ TEST(draws_have_the_bits_of_the_host) {
   DeviceDraws draws;
   PolicyBatch::Edits edits;
   Scratch scratch;
-  uint32_t truncated = 0, left = 0, reported = 0;
+  uint32_t truncated = 0, restricted = 0, left = 0, reported = 0;
   std::mt19937 random(1);
   for (const uint32_t vocab : {50u, 4096u, 4097u, 12305u, 40000u}) {
     for (uint32_t round = 0; round < 4; round += check::stride()) {
@@ -75,8 +74,9 @@ TEST(draws_have_the_bits_of_the_host) {
       std::vector<DeviceDraws::Outcome> outcomes(count);
       draws.run(*backend, memory.get(), vocab, outcomes);
       for (uint32_t i = 0; i < count; ++i) {
-        const bool truncates = cases[i].params.truncates();
+        const bool limits = !cases[i].allowed.empty(), truncates = cases[i].params.truncates() && !limits;
         truncated += truncates;
+        restricted += limits;
         if (outcomes[i].kind == Kind::left) {
           CHECK(vocab > 8192 && (truncates || cases[i].logprobs > 0));
           ++left;
@@ -93,7 +93,8 @@ TEST(draws_have_the_bits_of_the_host) {
       }
     }
   }
-  if (check::stride() == 1) CHECK(truncated > 300 && reported > 300 && left > 0 && left < truncated / 2);
+  if (check::stride() == 1)
+    CHECK(truncated > 300 && restricted > 100 && reported > 300 && left > 0 && left < truncated / 2);
 }
 
 TEST(nothing_to_draw_from_is_said) {
@@ -112,18 +113,18 @@ TEST(nothing_to_draw_from_is_said) {
   backend->upload(memory.get() + 300, some.logits);
   DeviceDraws draws;
   PolicyBatch::Edits edits;
-  for (Case* c : {&none, &some}) {
+  Case masked = some;
+  masked.allowed = {{3, 298}, {400}};
+  for (Case* c : {&none, &some, &masked}) {
     CHECK(PolicyBatch::edits_of(c->row(), edits));
-    draws.add(c->row(), c == &some, edits);
+    draws.add(c->row(), c != &none, edits);
   }
-  std::vector<DeviceDraws::Outcome> outcomes(2);
+  std::vector<DeviceDraws::Outcome> outcomes(3);
   draws.run(*backend, memory.get(), 300, outcomes);
   CHECK(outcomes[0].kind == Kind::impossible);
   CHECK(outcomes[1].kind == Kind::drawn && outcomes[1].sampled.token == 299 && outcomes[1].sampled.policy_logprob == 0);
+  CHECK(outcomes[2].kind == Kind::impossible);
   some.params.logit_bias = {{7, 1.0f}, {7, 2.0f}};
-  CHECK(!PolicyBatch::edits_of(some.row(), edits));
-  some.params.logit_bias.clear();
-  some.allowed = {{299}};
   CHECK(!PolicyBatch::edits_of(some.row(), edits));
 }
 
@@ -180,7 +181,8 @@ TEST(answers_have_the_bits_of_the_host) {
     world->run();
   }
   for (const auto& request : requests) CHECK_EQ(near.of(request.id).difference(far.of(request.id)), std::string());
-  if (!support::on_cuda() && check::stride() == 1) CHECK(plain.looked > 2000 && plain.listed > 1000);
+  if (!support::on_cuda() && check::stride() == 1)
+    CHECK(plain.looked > 2000 && plain.listed > 1000 && plain.gathered > 100);
 }
 
 }  // namespace

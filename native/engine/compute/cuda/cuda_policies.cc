@@ -87,6 +87,21 @@ void CudaPolicies::collect(const float* logits, uint32_t vocab, std::span<const 
   }
 }
 
+void CudaPolicies::gather(const float* logits, uint32_t vocab, std::span<const PolicyRow> rows,
+                          std::span<const LogitEdit> edits, std::span<const LogitPick> picks,
+                          std::span<float> logits_of) {
+  if (picks.empty()) return;
+  Parcel parcel;
+  parcel.add(rows);
+  const size_t edits_at = parcel.add(edits), picks_at = parcel.add(picks);
+  const std::byte* const given = parcel.send(staging_, given_, "what rows are looked at for");
+  entries_.reserve(logits_of.size_bytes(), "entries of the vocabulary");
+  softmax::gather(stream_, logits, rows_in(given, vocab, rows.size(), edits_at),
+                  reinterpret_cast<const LogitPick*>(given + picks_at), static_cast<uint32_t>(picks.size()),
+                  entries_.as<float>());
+  std::ranges::copy(receive<float>(entries_, picks.size()), logits_of.begin());
+}
+
 void CudaPolicies::differentiate(float* logits, uint32_t vocab, std::span<const PolicyRow> rows,
                                  std::span<const LogitEdit> edits, std::span<const PolicyValue> values,
                                  std::span<const PolicySlope> slopes, bool replace, std::span<double> distances) {

@@ -21,6 +21,8 @@ class CudaPolicies : public Policies {
   void collect(const float* logits, uint32_t vocab, std::span<const PolicyRow> rows, std::span<const LogitEdit> edits,
                std::span<const float> thresholds, uint32_t most, std::span<uint32_t> counts,
                std::span<LogitEntry> entries) override;
+  void gather(const float* logits, uint32_t vocab, std::span<const PolicyRow> rows, std::span<const LogitEdit> edits,
+              std::span<const LogitPick> picks, std::span<float> logits_of) override;
   void differentiate(float* logits, uint32_t vocab, std::span<const PolicyRow> rows, std::span<const LogitEdit> edits,
                      std::span<const PolicyValue> values, std::span<const PolicySlope> slopes, bool replace,
                      std::span<double> distances) override;

@@ -235,6 +235,23 @@ __global__ void __launch_bounds__(block_threads)
   }
 }
 
+// One thread a pick.
+__global__ void __launch_bounds__(block_threads)
+    gather_kernel(const float* logits, Rows at, const LogitPick* picks, uint32_t count, float* out) {
+  const uint32_t i = blockIdx.x * block_threads + threadIdx.x;
+  if (i >= count) return;
+  const LogitPick pick = picks[i];
+  const PolicyRow& row = at.rows[pick.row];
+  float x = logits[size_t{row.row} * at.vocab + static_cast<uint32_t>(pick.token)];
+  uint32_t e = row.edits_begin;
+  for (uint32_t turn = 0; turn < edit_turns; ++turn) {
+    for (const uint32_t last = row.edits_end[turn]; e < last; ++e) {
+      if (at.edits[e].token == pick.token) x = edited(x, at.edits[e].value, turn < multiplying_turns);
+    }
+  }
+  out[i] = x;
+}
+
 // One block a chunk.
 __global__ void __launch_bounds__(block_threads)
     group_maxima_kernel(const float* logits, Rows at, uint32_t groups, float* maxima) {
@@ -378,6 +395,13 @@ void collect(cudaStream_t stream, const float* logits, const Rows& at, const flo
   NPR_LAUNCHED(count_kernel);
   collect_kernel<<<blocks, block_threads, 0, stream>>>(logits, at, thresholds, most, counts, entries);
   NPR_LAUNCHED(collect_kernel);
+}
+
+void gather(cudaStream_t stream, const float* logits, const Rows& at, const LogitPick* picks, uint32_t count,
+            float* out) {
+  gather_kernel<<<(count + block_threads - 1) / block_threads, block_threads, 0, stream>>>(logits, at, picks, count,
+                                                                                           out);
+  NPR_LAUNCHED(gather_kernel);
 }
 
 void gradients(cudaStream_t stream, float* logits, const Rows& at, const PolicyValue* values, const PolicySlope* slopes,

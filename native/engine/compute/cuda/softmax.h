@@ -32,6 +32,9 @@ void group_maxima(cudaStream_t stream, const float* logits, const Rows& at, floa
 // the first of them, in order of ids. 8 vocab bytes a row.
 void collect(cudaStream_t stream, const float* logits, const Rows& at, const float* thresholds, uint32_t most,
              uint32_t* counts, LogitEntry* entries);
+// out [count]: the picked entries.
+void gather(cudaStream_t stream, const float* logits, const Rows& at, const LogitPick* picks, uint32_t count,
+            float* out);
 // Policies::differentiate(), with distances [count, chunks] of each chunk. 4 vocab bytes a row, or 8 where gradients
 // are written.
 void gradients(cudaStream_t stream, float* logits, const Rows& at, const PolicyValue* values, const PolicySlope* slopes,
