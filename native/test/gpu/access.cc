@@ -22,7 +22,7 @@ template <Space S, class Address>
 uint8_t* at(Warp& w, const Instruction& i, const Address* base, uint32_t lane, uint32_t bytes, Use use) {
   const auto address = static_cast<Address>(base[lane] + static_cast<Address>(i.immediate));
   if constexpr (S == Space::global) return global_at(w, address, bytes, use);
-  if constexpr (S == Space::shared) return w.shared(static_cast<uint32_t>(address), bytes);
+  if constexpr (S == Space::shared) return w.shared(static_cast<uint32_t>(address), bytes, use);
   if constexpr (S == Space::parameter) {
     const uint64_t offset = address - reinterpret_cast<uint64_t>(w.launch->parameters.data());
     if (offset + bytes > w.launch->parameters.size()) fault("beyond the kernel's parameters");
@@ -150,7 +150,7 @@ void copy_16(Warp& w, const Instruction& i, uint32_t mask) {
   const auto* from = w.reg<uint64_t>(i.o[1]);
   const auto* count = w.reg<uint32_t>(i.o[2]);
   each_lane(mask, [&](uint32_t l) {
-    uint8_t* target = w.shared(to[l] + static_cast<uint32_t>(i.immediate), 16);
+    uint8_t* target = w.shared(to[l] + static_cast<uint32_t>(i.immediate), 16, Use::write);
     std::memset(target, 0xC3, 16);  // until they are there
     lines.push_back({target, count[l] ? global_at(w, from[l], 16, Use::read) : nullptr, count[l]});
   });
@@ -168,7 +168,7 @@ template <class T>
 void atomic_min_shared(Warp& w, const Instruction& i, uint32_t mask) {
   const auto* base = w.reg<uint32_t>(i.o[0]);
   each_lane(mask, [&](uint32_t l) {
-    auto* x = reinterpret_cast<T*>(at<Space::shared>(w, i, base, l, sizeof(T), Use::write));
+    auto* x = reinterpret_cast<T*>(at<Space::shared>(w, i, base, l, sizeof(T), Use::unseen));
     const T before = *x, value = w.reg<T>(i.o[2])[l];
     *x = std::min(before, value);
     w.reg<T>(i.o[1])[l] = before;

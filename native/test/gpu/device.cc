@@ -54,7 +54,8 @@ Device& Device::get() {
 Device::Device()
     : capability_(static_cast<uint32_t>(setting("NPR_SOFTWARE_GPU_CAPABILITY", 0))),
       processors_(static_cast<uint32_t>(setting("NPR_SOFTWARE_GPU_PROCESSORS", 8))),
-      seed_(setting("NPR_SOFTWARE_GPU_SEED", 1)) {}
+      seed_(setting("NPR_SOFTWARE_GPU_SEED", 1)),
+      races_(setting("NPR_SOFTWARE_GPU_RACES", 0) != 0) {}
 
 void** Device::add_binary(const void* fatbin) {
   struct Wrapper {
@@ -133,6 +134,7 @@ void Device::launch(const Launch& given, CUstream_st& stream) {
   Launch launch = given;
   if (!launch.overlaps) stream.written.clear();
   launch.before = &stream.written;
+  launch.races = races_;
   Written written;
   try {
     run(launch, seed_ + ++launches_, written);

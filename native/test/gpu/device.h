@@ -75,6 +75,7 @@ class Device {
   std::recursive_mutex mutex_;
   uint32_t capability_, processors_;
   uint64_t launches_ = 0, seed_;
+  bool races_;
   std::vector<std::unique_ptr<Binary>> binaries_;
   std::map<const void*, std::unique_ptr<Function>> functions_;
   std::vector<std::unique_ptr<CUstream_st>> streams_;

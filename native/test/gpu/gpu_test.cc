@@ -33,7 +33,7 @@ void execute(const std::string& body, const Words& out, uint32_t threads, uint32
       ".reg .pred %p<8>; .reg .b32 %r<32>; .reg .b64 %rd<16>; .reg .f32 %f<8>;\n"
       "ld.param.u64 %rd0, [out];\nmov.u32 %r0, %tid.x;\n" +
       body + "\nret;\n}\n");
-  Launch launch{module.kernel("k"), {blocks}, {threads}, {cluster}, 0, std::vector<uint8_t>(8), false, nullptr};
+  Launch launch{module.kernel("k"), {blocks}, {threads}, {cluster}, 0, std::vector<uint8_t>(8), false, nullptr, true};
   const uint64_t address = out.address();
   std::memcpy(launch.parameters.data(), &address, 8);
   Written written;
@@ -135,6 +135,25 @@ TEST(waiting_for_ever_is_told) {
   const std::string wait = "wait: mbarrier.try_wait.parity.shared::cta.b64 %p2, [%r4], 0; @!%p2 bra wait;";
   check_fault(barrier + wait, "an mbarrier that was never initialized");
   check_fault(barrier + "mbarrier.init.shared::cta.b64 [%r4], 1;" + wait, "warps wait for a barrier");
+}
+
+TEST(races_are_told) {
+  const std::string word = ".shared .align 4 .b8 words[1024]; mov.u32 %r4, words; setp.lt.u32 %p0, %r0, 32;\n";
+  const std::string write = "st.shared.u32 [%r4], %r0;", read = "ld.shared.u32 %r1, [%r4];";
+  const std::string barrier = "bar.sync 0;";
+  const auto race = [&](const std::string& body) { check_fault(word + body, "shared memory: a race at 0", 64); };
+  const Words out(64);
+  race("@%p0 " + write + "@!%p0 " + read);
+  race("@%p0 " + write + "@!%p0 " + write);
+  race("@%p0 " + write + barrier + read + "@%p0 " + write);  // who reads late finds what comes next
+  execute(word + "@%p0 " + write + barrier + read + barrier + "@%p0 " + write, out, 64);
+  // through an mbarrier, at which both warps arrive and one waits
+  const std::string arrive = "mbarrier.arrive.shared::cta.b64 _, [%r4+8];";
+  const std::string before = "mbarrier.init.shared::cta.b64 [%r4+8], 64;" + barrier + "@%p0 " + write;
+  const std::string after = arrive + "@%p0 bra done;\n";
+  const std::string wait = "wait: mbarrier.try_wait.parity.shared::cta.b64 %p2, [%r4+8], 0; @!%p2 bra wait;";
+  execute(word + before + after + wait + read + "done:", out, 64);
+  race(before + after + read + "done:");
 }
 
 TEST(what_is_not_known_is_told) {

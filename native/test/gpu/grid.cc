@@ -93,6 +93,11 @@ class Runner {
     const Kernel& k = *launch.kernel;
     const size_t local_bytes = size_t{k.local_bytes} * lanes;
     const size_t file_bytes = (k.file_bytes + local_bytes + 63) / 64 * 64;
+    if (launch.races) {
+      cluster_.races = std::make_unique<RaceCheck>(static_cast<uint32_t>(cluster_.warps.size()),
+                                                   static_cast<uint32_t>(cluster_.blocks.size()),
+                                                   k.static_shared + launch.dynamic_shared);
+    }
     arena_ = Arena(file_bytes * cluster_.warps.size());
     for (Block& block : cluster_.blocks) {
       block.cluster = &cluster_;
@@ -105,6 +110,7 @@ class Runner {
       w.launch = &launch;
       w.written = &written_;
       w.index = i % warps_a_block_;
+      w.in_cluster = i;
       w.file = arena_.get() + i * file_bytes;
       w.local = w.file + file_bytes - local_bytes;
       std::copy(k.constants.begin(), k.constants.end(), w.file + k.constants_begin);
@@ -141,6 +147,7 @@ class Runner {
     const Dim across{grid.x / launch_.cluster.x, grid.y / launch_.cluster.y, grid.z / launch_.cluster.z};
     cluster_.arrived = cluster_.phase = 0;
     cluster_.in_flight.clear();
+    if (cluster_.races) cluster_.races->start();
     for (uint32_t rank = 0; rank < cluster_.blocks.size(); ++rank) {
       Block& block = cluster_.blocks[rank];
       block.rank = rank;

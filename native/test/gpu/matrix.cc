@@ -20,7 +20,7 @@ void load_matrices(Warp& w, const Instruction& i, uint32_t mask) {
   const auto* base = w.reg<uint32_t>(i.o[4]);
   uint16_t rows[lanes][8];
   for (uint32_t l = 0; l < lanes; ++l) {
-    std::memcpy(rows[l], w.shared(base[l] + static_cast<uint32_t>(i.immediate), 16), 16);
+    std::memcpy(rows[l], w.shared(base[l] + static_cast<uint32_t>(i.immediate), 16, Warp::Use::read), 16);
   }
   for (uint32_t m = 0; m < 4; ++m) {
     auto* d = w.reg<uint32_t>(i.o[m]);
@@ -129,7 +129,7 @@ struct Operand {
 // Eight neighbours.
 void read_unit(const Warp& w, uint32_t address, float (&out)[8]) {
   uint16_t x[8];
-  std::memcpy(x, w.shared(swizzled_128(address), sizeof x), sizeof x);
+  std::memcpy(x, w.shared(swizzled_128(address), sizeof x, Warp::Use::read), sizeof x);
   for (int e = 0; e < 8; ++e) out[e] = from_bf16(x[e]);
 }
 

@@ -32,5 +32,7 @@ static_assert(sizeof(MBarrier) == 8);
 
 struct Warp;
 MBarrier& mbarrier_at(const Warp& w, uint32_t address);
+// What it is called where races are looked for.
+uint64_t mbarrier_object(const Warp& w, uint32_t address);
 
 }  // namespace npr::gpu

@@ -8,9 +8,13 @@
 namespace npr::gpu {
 
 MBarrier& mbarrier_at(const Warp& w, uint32_t address) {
-  auto& b = *reinterpret_cast<MBarrier*>(w.shared(address, 8));
+  auto& b = *reinterpret_cast<MBarrier*>(w.shared(address, 8, Warp::Use::unseen));
   if (b.mark != MBarrier::initialized) fault("an mbarrier that was never initialized");
   return b;
+}
+
+uint64_t mbarrier_object(const Warp& w, uint32_t address) {
+  return object_of(w.block_of(address).rank, address & ((1u << rank_shift) - 1));
 }
 
 namespace {
@@ -61,16 +65,23 @@ void cluster_arrive(Warp& w, const Instruction&, uint32_t) {
   if (!w.together(all_lanes)) return;
   Cluster& c = *w.block->cluster;
   w.arrived_at = c.phase;
+  w.release(0);
   if (++c.arrived < c.warps.size()) return;
   c.arrived = 0;
   ++c.phase;
   for (Warp& other : c.warps) {
-    if (other.state == State::at_cluster_barrier) other.state = State::running;
+    if (other.state != State::at_cluster_barrier) continue;
+    other.state = State::running;
+    other.acquire(0);
   }
 }
 void cluster_wait(Warp& w, const Instruction&, uint32_t) {
   if (!w.together(all_lanes)) return;
-  if (w.block->cluster->phase == w.arrived_at) w.state = State::at_cluster_barrier;
+  if (w.block->cluster->phase == w.arrived_at) {
+    w.state = State::at_cluster_barrier;
+  } else {
+    w.acquire(0);
+  }
 }
 
 // --- mbarriers; operands: address, and what the instruction has beside ---
@@ -79,7 +90,8 @@ uint32_t lane_address(const Warp& w, const Instruction& i, uint32_t lane) {
 }
 void mbarrier_init(Warp& w, const Instruction& i, uint32_t mask) {
   each_lane(mask, [&](uint32_t l) {
-    reinterpret_cast<MBarrier*>(w.shared(lane_address(w, i, l), 8))->init(w.reg<uint32_t>(i.o[1])[l]);
+    reinterpret_cast<MBarrier*>(w.shared(lane_address(w, i, l), 8, Warp::Use::unseen))
+        ->init(w.reg<uint32_t>(i.o[1])[l]);
   });
 }
 void mbarrier_arrive(Warp& w, const Instruction& i, uint32_t mask) {
@@ -87,6 +99,7 @@ void mbarrier_arrive(Warp& w, const Instruction& i, uint32_t mask) {
     MBarrier& b = mbarrier_at(w, lane_address(w, i, l));
     if (b.pending == 0) fault("an arrival at an mbarrier that expects no more");
     b.arrive();
+    w.release(mbarrier_object(w, lane_address(w, i, l)));
   });
 }
 void mbarrier_expect(Warp& w, const Instruction& i, uint32_t mask) {
@@ -94,6 +107,7 @@ void mbarrier_expect(Warp& w, const Instruction& i, uint32_t mask) {
     MBarrier& b = mbarrier_at(w, lane_address(w, i, l));
     b.bytes += static_cast<int32_t>(w.reg<uint32_t>(i.o[1])[l]);
     b.arrive();
+    w.release(mbarrier_object(w, lane_address(w, i, l)));
   });
 }
 void mbarrier_try(Warp& w, const Instruction& i, uint32_t mask) {
@@ -101,6 +115,7 @@ void mbarrier_try(Warp& w, const Instruction& i, uint32_t mask) {
   each_lane(mask, [&](uint32_t l) {
     const bool over = mbarrier_at(w, lane_address(w, i, l)).over(w.reg<uint32_t>(i.o[1])[l]);
     d = (d & ~(1u << l)) | uint32_t{over} << l;
+    if (over) w.acquire(mbarrier_object(w, lane_address(w, i, l)));
     if (!over) w.stalled = true;
   });
 }
@@ -203,12 +218,15 @@ Handler decode_shuffle(Decoder& d, const Statement& s, const Opcode& o) {
 
 void Cluster::release(Block& block, uint32_t barrier) {
   NamedBarrier& b = block.barriers[barrier];
+  std::vector<uint32_t> met;
   for (Warp& w : warps) {
     if (w.block != &block || w.state != State::at_barrier || w.barrier != barrier) continue;
     w.state = State::running;
     const Instruction& i = w.kernel->code[w.pc - 1];
     if (i.run == &barrier_or) w.predicate(i.o[2]) = b.any ? all_lanes : 0;
+    met.push_back(w.in_cluster);
   }
+  if (races) races->meet(met);
   b = {};
 }
 

@@ -26,10 +26,12 @@ struct Box {
     constexpr uint32_t unit = 16;
     const uint32_t elements = unit / map.element, begin = shared & ((1u << rank_shift) - 1);
     if (begin % 1024) fault("a box at an address that is not a multiple of 1024");
+    if (begin < shared_begin || begin - shared_begin + bytes() > block.shared.size()) {
+      fault("a box that reaches beyond shared memory");
+    }
     for (uint32_t r = 0; r < map.box_rows; ++r) {
       for (uint32_t u = 0; u < map.box_columns / elements; ++u) {
         const uint32_t at = swizzled_128(begin + r * 128 + u * unit) - shared_begin;
-        if (at + unit > block.shared.size()) fault("a box that reaches beyond shared memory");
         const int64_t row_at = int64_t{row} + r, column_at = int64_t{column} + u * elements;
         for (uint32_t e = 0; e < elements; ++e) {
           const int64_t c = column_at + e;
@@ -66,12 +68,17 @@ void load_box(Warp& w, const Instruction& i, uint32_t mask) {
     if (i.immediate) blocks = w.reg<uint16_t>(i.o[5])[l];
     each_lane(blocks, [&](uint32_t rank) {
       if (rank >= cluster.blocks.size()) fault("a copy to a block that the cluster doesn't have");
-      const auto copy = [box, rank, barrier, &w, &cluster] {
+      const auto copy = [box, rank, barrier, &w, &cluster, started = w.now()] {
         Block& block = cluster.blocks[rank];
-        check_free(block, box.shared & ((1u << rank_shift) - 1), box.bytes());
+        const uint32_t begin = box.shared & ((1u << rank_shift) - 1);
+        check_free(block, begin, box.bytes());
         box.each_unit(w, block, Warp::Use::read, [](uint8_t* to, const uint8_t* from, uint32_t bytes) {
           from ? std::memcpy(to, from, bytes) : std::memset(to, 0, bytes);
         });
+        if (cluster.races) {
+          cluster.races->write(w.in_cluster, started, rank, begin - shared_begin, box.bytes());
+          cluster.races->release(started, object_of(rank, barrier));
+        }
         mbarrier_at(w, barrier | (rank + 1) << rank_shift).complete(box.bytes());
       };
       if (w.coin()) {
@@ -88,10 +95,14 @@ void store_box(Warp& w, const Instruction& i, uint32_t mask) {
   each_lane(mask, [&](uint32_t l) {
     const Box box{map_at(w.reg<uint64_t>(i.o[0])[l]), static_cast<int32_t>(w.reg<uint32_t>(i.o[1])[l]),
                   static_cast<int32_t>(w.reg<uint32_t>(i.o[2])[l]), w.reg<uint32_t>(i.o[3])[l]};
-    w.stores.add(w.coin(), [box, &w] {
+    w.stores.add(w.coin(), [box, &w, started = w.now()] {
       box.each_unit(w, *w.block, Warp::Use::write, [](const uint8_t* from, uint8_t* to, uint32_t bytes) {
         if (to) std::memcpy(to, from, bytes);
       });
+      if (RaceCheck* races = w.block->cluster->races.get()) {
+        const uint32_t begin = box.shared & ((1u << rank_shift) - 1);
+        races->read(w.in_cluster, started, w.block->rank, begin - shared_begin, box.bytes());
+      }
     });
   });
 }
@@ -103,8 +114,13 @@ void store_counted(Warp& w, const Instruction& i, uint32_t mask) {
   each_lane(mask, [&](uint32_t l) {
     const uint32_t to = w.reg<uint32_t>(i.o[0])[l], barrier = w.reg<uint32_t>(i.o[2])[l],
                    x = w.reg<uint32_t>(i.o[1])[l];
-    const auto copy = [=, &w] {
-      std::memcpy(w.shared(to, 4), &x, 4);
+    const auto copy = [=, &w, started = w.now()] {
+      if (RaceCheck* races = w.block->cluster->races.get()) {
+        const uint32_t begin = to & ((1u << rank_shift) - 1);
+        races->write(w.in_cluster, started, w.block_of(to).rank, begin - shared_begin, 4);
+        races->release(started, mbarrier_object(w, barrier));
+      }
+      std::memcpy(w.shared(to, 4, Warp::Use::unseen), &x, 4);
       mbarrier_at(w, barrier).complete(4);
     };
     if (w.coin()) {

@@ -92,12 +92,27 @@ Block& Warp::block_of(uint32_t address) const {
   return block->cluster->blocks[rank - 1];
 }
 
-uint8_t* Warp::shared(uint32_t address, uint32_t bytes) const {
+void Warp::release(uint64_t object) const {
+  if (RaceCheck* races = block->cluster->races.get()) races->release(in_cluster, object);
+}
+void Warp::acquire(uint64_t object) const {
+  if (RaceCheck* races = block->cluster->races.get()) races->acquire(in_cluster, object);
+}
+Clock Warp::now() const {
+  const RaceCheck* races = block->cluster->races.get();
+  return races ? races->clock(in_cluster) : Clock{};
+}
+
+uint8_t* Warp::shared(uint32_t address, uint32_t bytes, Use use) const {
   Block& b = block_of(address);
   const uint32_t at = (address & ((1u << rank_shift) - 1)) - shared_begin;
   if (uint64_t{at} + bytes > b.shared.size() || address % bytes) {
     fault("shared memory: " + std::to_string(bytes) + " bytes at " + std::to_string(static_cast<int32_t>(at)) + " of " +
           std::to_string(b.shared.size()));
+  }
+  if (RaceCheck* races = block->cluster->races.get()) {
+    if (use == Use::read) races->read(in_cluster, races->clock(in_cluster), b.rank, at, bytes);
+    if (use == Use::write) races->write(in_cluster, races->clock(in_cluster), b.rank, at, bytes);
   }
   return b.shared.data() + at;
 }

@@ -10,6 +10,7 @@
 
 #include "gpu/memory.h"
 #include "gpu/program.h"
+#include "gpu/race_check.h"
 
 namespace npr::gpu {
 
@@ -63,6 +64,7 @@ struct Launch {
   // It may start before those before it have ended, of which these may still write what `before` says.
   bool overlaps = false;
   const Written* before = nullptr;
+  bool races = false;  // are looked for
 };
 
 struct Cluster;
@@ -145,7 +147,8 @@ struct Warp {
   const Kernel* kernel = nullptr;
   const Launch* launch = nullptr;
   Written* written = nullptr;
-  uint32_t index = 0;  // in its block
+  uint32_t index = 0;       // in its block
+  uint32_t in_cluster = 0;  // and in its cluster
   State state = State::running;
   uint32_t pc = 0, active = 0, live = 0;
   uint32_t limit = nowhere;  // where another group is met
@@ -177,15 +180,23 @@ struct Warp {
   void regroup();
   void set_limit();
 
+  enum class Use : uint8_t { read, write, unseen };  // unseen: by what looks for races
   // At most 64 bytes of global memory, within a line: of one allocation, and none that a launch before may still use.
-  enum class Use : uint8_t { read, write };
   uint8_t* global_at(uint64_t address, uint64_t bytes, Use use);
   void note_use(uint64_t address, Use use);
   // Bytes of shared memory at an address of the window, of this block or, by mapa, of another of the cluster.
-  uint8_t* shared(uint32_t address, uint32_t bytes) const;
+  uint8_t* shared(uint32_t address, uint32_t bytes, Use use) const;
   Block& block_of(uint32_t address) const;
+  // What orders accesses of shared memory, where it is watched: release and acquire through an mbarrier or the
+  // cluster's barrier, 0; the clock that a copy takes along.
+  void release(uint64_t object) const;
+  void acquire(uint64_t object) const;
+  Clock now() const;
   bool coin() { return random() & 1; }
 };
+
+// How an mbarrier of a block is called there.
+constexpr uint64_t object_of(uint32_t rank, uint32_t offset) { return uint64_t{rank + 1} << 32 | offset; }
 
 constexpr uint32_t rank_shift = 24;  // addresses of the cluster's window: rank + 1 there, 0 is the own block
 
@@ -195,6 +206,7 @@ struct Cluster {
   uint32_t arrived = 0;  // warps at the cluster's barrier, in this phase
   uint32_t phase = 0;
   std::vector<std::function<void()>> in_flight;  // tensor copies on their way
+  std::unique_ptr<RaceCheck> races;              // where it is asked for
 
   // The warps that wait there go on.
   void release(Block& block, uint32_t barrier);
