@@ -1,5 +1,8 @@
 # CUDA as a language of this project, where it is wanted and there: sets NPR_WITH_CUDA, and how .cu files are compiled.
 set(NPR_WITH_CUDA OFF)
+if(NOT CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+  set(NPR_SOFTWARE_GPU OFF)  # it is written with AVX2
+endif()
 if(NPR_CUDA STREQUAL "AUTO" OR NPR_CUDA)
   if(NOT CMAKE_CUDA_COMPILER AND NOT DEFINED ENV{CUDACXX})
     find_program(NPR_NVCC nvcc HINTS ENV CUDA_HOME ENV CUDA_PATH PATHS /usr/local/cuda PATH_SUFFIXES bin)
@@ -27,6 +30,7 @@ if(NPR_CUDA STREQUAL "AUTO" OR NPR_CUDA)
 endif()
 message(STATUS "CUDA backend: ${NPR_WITH_CUDA}")
 if(NOT NPR_WITH_CUDA)
+  set(NPR_SOFTWARE_GPU OFF)
   return()
 endif()
 
@@ -44,18 +48,19 @@ find_package(CUDAToolkit REQUIRED)
 
 # Each takes half a minute to compile. Where none are named: the machine's own GPUs', or Hopper's where there is no GPU.
 # Where some are, any other GPU's driver compiles what is for the oldest that the kernels are written for.
+set(capabilities "")
+find_program(NPR_NVIDIA_SMI nvidia-smi)
+if(NPR_NVIDIA_SMI)
+  execute_process(COMMAND ${NPR_NVIDIA_SMI} --query-gpu=compute_cap --format=csv,noheader
+    OUTPUT_VARIABLE capabilities ERROR_QUIET)
+  string(REGEX MATCHALL "[0-9]+\\.[0-9]+" capabilities "${capabilities}")
+endif()
 set(cuda_architectures ${NPR_CUDA_ARCHITECTURES})
 set(cuda_code "")
 if(NOT NPR_CUDA_ARCHITECTURES STREQUAL "auto")
   list(APPEND cuda_code --generate-code=arch=compute_80,code=compute_80)
 else()
-  set(capabilities "")
-  find_program(NPR_NVIDIA_SMI nvidia-smi)
-  if(NPR_NVIDIA_SMI)
-    execute_process(COMMAND ${NPR_NVIDIA_SMI} --query-gpu=compute_cap --format=csv,noheader
-      OUTPUT_VARIABLE capabilities ERROR_QUIET)
-  endif()
-  string(REGEX MATCHALL "[0-9]+\\.[0-9]+" cuda_architectures "${capabilities}")
+  set(cuda_architectures ${capabilities})
   list(REMOVE_DUPLICATES cuda_architectures)
   list(TRANSFORM cuda_architectures REPLACE "\\." "")
   list(FILTER cuda_architectures INCLUDE REGEX "^([89].|1..)$")  # the kernels are written for 80 and later
@@ -68,6 +73,10 @@ message(STATUS "GPU architectures: ${cuda_architectures}")
 foreach(architecture IN LISTS cuda_architectures)
   list(APPEND cuda_code --generate-code=arch=compute_${architecture},code=sm_${architecture})
 endforeach()
+if(NPR_SOFTWARE_GPU AND capabilities)
+  message(STATUS "no GPU in software: this machine has one")
+  set(NPR_SOFTWARE_GPU OFF)
+endif()
 if(NPR_SOFTWARE_GPU)
   # It executes PTX: of the oldest architecture that the kernels are written for, and of Hopper's.
   list(APPEND cuda_code --generate-code=arch=compute_90a,code=compute_90a -Xfatbin=-compress=false)

@@ -18,9 +18,18 @@ using compute::PolicySlope;
 using compute::PolicyValue;
 
 constexpr float minus_infinity = -std::numeric_limits<float>::infinity();
-// Every chunk of a row looks at all of its edits, and they are sent: beyond this, an eighth of a row's logits, the host
-// is as fast.
+// They are sent, 64 KB, and each chunk of a row looks at all of them, which is four times what it reads of the row.
+// That takes microseconds; beyond it the host, which copies the row, may as well.
 constexpr size_t most_edits = 8192;
+
+// What any list of the row's tokens has at least.
+size_t least_edits(const Row& row) {
+  size_t most = 0;
+  if (!row.params->penalizes()) return most;
+  for (const Histogram* layer : row.response) most = std::max(most, layer->entries().size());
+  if (row.prompt && row.params->repetition_penalty != 1.0f) most = std::max(most, row.prompt->entries().size());
+  return most;
+}
 
 bool greedy(const PolicyRow& row) { return row.which == PolicyRow::Token::largest; }
 
@@ -39,6 +48,7 @@ bool PolicyBatch::edits_of(const Row& row, Edits& out) {
   const Params& p = *row.params;
   out.list.clear();
   out.ends = {};
+  if (least_edits(row) > most_edits) return false;
   size_t turn = 0;
   const auto end_turn = [&] { out.ends[turn++] = static_cast<uint32_t>(out.list.size()); };
   for_each_repeated(row, [&](uint32_t of, int32_t token, float penalty) {
@@ -93,13 +103,12 @@ bool PolicyBatch::look(const Row& row, uint32_t at, int32_t token) {
   return true;
 }
 
-bool PolicyBatch::look(uint32_t at, int32_t token) {
+void PolicyBatch::look_raw(uint32_t at, int32_t token) {
   ensure(token >= 0, "a token id lies in the vocabulary");
   PolicyRow row = row_at(at, PolicyRow::Token::given, token, 0);
   row.edits_begin = static_cast<uint32_t>(edits_.size());
   std::ranges::fill(row.edits_end, row.edits_begin);
   rows_.push_back(row);
-  return true;
 }
 
 void PolicyBatch::shift(uint32_t by) {

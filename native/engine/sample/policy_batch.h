@@ -1,5 +1,5 @@
 // Rows whose distributions a backend looks at where their logits lie (compute/policy.h), with the bits of
-// distribution.cc: those that need no list of tokens that the mask allows.
+// distribution.cc.
 #pragma once
 #include <array>
 #include <cstdint>
@@ -28,10 +28,10 @@ class PolicyBatch {
   // A row of logits at `at`, to draw its token. One that truncates is looked at for its sum alone, and one that a mask
   // restricts for nothing: what may come is listed then.
   void draw(const Row& row, uint32_t at, const Edits& edits);
-  // To look at a given token: as one that was drawn with `row`, or under the softmax of the raw logits. False, and
-  // nothing is added, where the host has to.
+  // To look at a given token: as one that was drawn with `row`; false, and nothing is added, where the host has to. Or
+  // under the softmax of the raw logits.
   bool look(const Row& row, uint32_t at, int32_t token);
-  bool look(uint32_t at, int32_t token);
+  void look_raw(uint32_t at, int32_t token);
   // The rows' logits lie so many rows further on.
   void shift(uint32_t by);
 

@@ -8,7 +8,6 @@
 namespace npr::schedule {
 namespace {
 
-using compute::LogitEntry;
 using compute::PolicyRow;
 using compute::PolicyValue;
 using sample::Candidates;
@@ -95,8 +94,7 @@ void DeviceDraws::draw_truncated(compute::Backend& backend, const float* logits,
       out.kind = Outcome::Kind::left;
       return;
     }
-    candidates.clear();
-    for (const LogitEntry& entry : lists_.entries(i)) candidates.add(entry.token, entry.logit);
+    lists_.read(i, candidates);
     out.sampled = draw_candidate(*params, batch_.rows()[row], values_[row].max, values_[row].total, candidates);
   });
 }

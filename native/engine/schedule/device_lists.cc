@@ -42,9 +42,12 @@ void DeviceLists::run(compute::Backend& backend, const float* logits, uint32_t v
   policies.collect(logits, vocab, rows_, edits, thresholds_, most, counts_, std::span(entries_).first(count * most));
 }
 
-std::span<const compute::LogitEntry> DeviceLists::entries(size_t i) const {
+void DeviceLists::read(size_t i, sample::Candidates& out) const {
   const size_t at = place_[i];
-  return {entries_.data() + at * most, std::min(counts_[at], most)};
+  out.clear();
+  for (const auto& [token, logit] : std::span(entries_).subspan(at * most, std::min(counts_[at], most))) {
+    out.add(token, logit);
+  }
 }
 
 }  // namespace npr::schedule

@@ -6,10 +6,11 @@
 
 #include "compute/backend.h"
 #include "compute/policy.h"
+#include "sample/candidates.h"
 
 namespace npr::schedule {
 
-// Thread safety: one thread at a time; entries() of different rows on any.
+// Thread safety: one thread at a time; read() on any.
 class DeviceLists {
  public:
   // Entries that are listed of a row, 64 KB; one that has more is not listed.
@@ -23,9 +24,9 @@ class DeviceLists {
   // `edits`: of all rows. The backend has policies.
   void run(compute::Backend& backend, const float* logits, uint32_t vocab, std::span<const compute::LogitEdit> edits);
 
-  // Of the i-th row added: whether it was listed, and its entries in order of ids.
+  // Of the i-th row added: whether it was listed, and its entries.
   bool listed(size_t i) const { return counts_[place_[i]] <= most; }
-  std::span<const compute::LogitEntry> entries(size_t i) const;
+  void read(size_t i, sample::Candidates& out) const;
 
  private:
   struct Wanted {

@@ -10,7 +10,7 @@ void DeviceScores::clear() {
 }
 
 void DeviceScores::add(uint32_t at, int32_t token, uint32_t top) {
-  batch_.look(at, token);
+  batch_.look_raw(at, token);
   tops_.push_back(top);
 }
 
@@ -34,8 +34,7 @@ void DeviceScores::run(compute::Backend& backend, const float* logits, uint32_t 
     const uint32_t i = listed_[at];
     outcomes[i].scored = lists_.listed(at);
     if (!outcomes[i].scored) return;
-    candidates.clear();
-    for (const compute::LogitEntry& entry : lists_.entries(at)) candidates.add(entry.token, entry.logit);
+    lists_.read(at, candidates);
     auto& top = outcomes[i].score.top;
     candidates.top(tops_[i], top);
     for (auto& [token, value] : top) value = sample::log_probability(value, values_[i].max, 1, values_[i].total);

@@ -5,7 +5,6 @@
 #include <span>
 #include <vector>
 
-#include "sample/candidates.h"
 #include "sample/policy_batch.h"
 #include "sample/sampler.h"
 #include "schedule/device_lists.h"

@@ -96,8 +96,12 @@ std::vector<uint32_t> Pass::order(std::span<const Target> targets) {
     const Target& target = targets[i];
     const int32_t token = target.trajectory->tokens[target.token];
     const auto at = static_cast<uint32_t>(away.size());
-    const bool takes =
-        device && (target.drawn ? policy_batch_.look(*target.drawn, at, token) : policy_batch_.look(at, token));
+    bool takes = device;
+    if (device && target.drawn) {
+      takes = policy_batch_.look(*target.drawn, at, token);
+    } else if (device) {
+      policy_batch_.look_raw(at, token);
+    }
     (takes ? away : here).push_back(i);
   }
   policy_batch_.shift(static_cast<uint32_t>(here.size()));

@@ -139,6 +139,23 @@ Handler comparison(std::string_view relation, std::string_view type) {
   return nullptr;
 }
 
+// Whether no part between the opcode and its type asks for what the handlers don't do.
+bool known(const Opcode& o) {
+  const std::string_view base = o.base(), type = o.last();
+  for (size_t i = 1; i + 1 < o.size(); ++i) {
+    const std::string_view part = o.part(i);
+    const bool rounds = part == "rn" && type[0] == 'f', halves = part == "lo" || part == "hi" || part == "wide";
+    if ((base == "add" || base == "sub" || base == "div" || base == "sqrt" || base == "rcp") && rounds) continue;
+    if (base == "mul" && (rounds || halves)) continue;
+    if (base == "mad" && halves) continue;
+    if (base == "fma" && (rounds || (part == "rm" && type == "f32"))) continue;
+    if (base == "ex2" && o.has("approx") && o.has("ftz")) continue;
+    if (base == "setp" && i == 1) continue;
+    return false;
+  }
+  return true;
+}
+
 Handler predicate_handler(std::string_view base) {
   if (base == "and") return &map_predicates<And<uint32_t>>;
   if (base == "or") return &map_predicates<Or<uint32_t>>;
@@ -158,7 +175,7 @@ Handler uniform_handler(std::string_view base, std::string_view type, const Opco
   if (base == "mad" && o.has("lo")) return NPR_OF(integer, ternary, MultiplyAdd);
   if (base == "fma" && o.has("rm")) return type == "f32" ? &map<FmaDown, float, float, float, float> : nullptr;
   if (base == "fma" && o.has("rn")) return NPR_OF(float, ternary, Fma);
-  if (base == "div" && !o.has("approx") && !o.has("full")) return NPR_OF(type, binary, Divide);
+  if (base == "div") return NPR_OF(type, binary, Divide);
   if (base == "rem") return NPR_OF(integer, binary, Remainder);
   if (base == "min") return NPR_OF(type, binary, Min);
   if (base == "max") return NPR_OF(type, binary, Max);
@@ -171,9 +188,7 @@ Handler uniform_handler(std::string_view base, std::string_view type, const Opco
   if (base == "xor") return NPR_OF(integer, binary, Xor);
   if (base == "not") return NPR_OF(integer, unary, Not);
 #undef NPR_OF
-  if (type == "f32" && base == "ex2") return &map<PowerOfTwo, float, float>;
-  if (type == "f32" && base == "lg2") return &map<BinaryLogarithm, float, float>;
-  if (type == "f32" && base == "rsqrt") return &map<ReciprocalRoot, float, float>;
+  if (base == "ex2" && type == "f32") return &map<PowerOfTwo, float, float>;
   return nullptr;
 }
 
@@ -199,7 +214,7 @@ Handler decode_arithmetic(Decoder& d, const Statement& s, const Opcode& o, Instr
   for (const std::string& operand : operands) {
     if (operand[0] == '{' || operand[0] == '[') return nullptr;
   }
-  if (o.has("cc") || operands.size() < 2 || bits_of_type(type) == 0) return nullptr;
+  if (operands.size() < 2 || bits_of_type(type) == 0 || !known(o)) return nullptr;
   const auto all = [&](uint32_t bits) {
     d.reg(operands[0]);
     for (size_t k = 1; k < operands.size(); ++k) d.value(operands[k], bits);
@@ -231,12 +246,9 @@ Handler decode_arithmetic(Decoder& d, const Statement& s, const Opcode& o, Instr
     if (base == "mad") d.value(operands[3], 2 * bits);
     return run;
   }
-  if (base == "clz" || base == "popc") {
-    d.reg(operands[0]).value(operands[1], bits_of_type(type));
-    const bool wide = type == "b64";
-    if (base == "clz")
-      return wide ? &map<LeadingZeros<uint64_t>, uint32_t, uint64_t> : &map<LeadingZeros<uint32_t>, uint32_t, uint32_t>;
-    return wide ? &map<BitCount<uint64_t>, uint32_t, uint64_t> : &map<BitCount<uint32_t>, uint32_t, uint32_t>;
+  if (base == "clz" && type == "b64") {
+    d.reg(operands[0]).value(operands[1], 64);
+    return &map<LeadingZeros, uint32_t, uint64_t>;
   }
   Handler run = nullptr;
   uint32_t bits = bits_of_type(type);
@@ -244,15 +256,8 @@ Handler decode_arithmetic(Decoder& d, const Statement& s, const Opcode& o, Instr
     run = predicate_handler(base);
   } else if (base == "bfi" && type == "b32") {
     run = &map<InsertBits, uint32_t, uint32_t, uint32_t, uint32_t, uint32_t>;
-  } else if (base == "prmt" && o.size() == 2) {
-    run = &map<Permute, uint32_t, uint32_t, uint32_t, uint32_t>;
-  } else if (base == "shf" && o.has("wrap")) {
-    run = o.has("l") ? &map<FunnelLeft, uint32_t, uint32_t, uint32_t, uint32_t>
-                     : &map<FunnelRight, uint32_t, uint32_t, uint32_t, uint32_t>;
   } else if (base == "mul" && o.has("hi")) {
     if (type == "u32") run = &map<MultiplyHigh<uint32_t, uint64_t>, uint32_t, uint32_t, uint32_t>;
-    if (type == "s32") run = &map<MultiplyHigh<int32_t, int64_t>, int32_t, int32_t, int32_t>;
-    if (type == "u64") run = &map<MultiplyHigh<uint64_t, unsigned __int128>, uint64_t, uint64_t, uint64_t>;
   } else {
     run = uniform_handler(base, type, o);
   }

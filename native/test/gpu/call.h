@@ -9,6 +9,9 @@ namespace npr::gpu {
 // Until it is asked for, of the thread.
 cudaError_t& last_error();
 
+// Whether this thread records a graph: allocations, and what waits, are none of its work.
+bool& capturing();
+
 inline cudaError_t result(cudaError_t status) {
   if (status != cudaSuccess) last_error() = status;
   return status;

@@ -175,6 +175,15 @@ Handler decode_conversion(Decoder& d, const Statement& s, const Opcode& o, Instr
     d.reg(operands[0]).reg(operands[1]);
     return &widen;
   }
+  // Of the parts between the two only those that round to an integer, or to the nearest narrower float, or saturate
+  // a float.
+  for (size_t k = 1; k + 2 < o.size(); ++k) {
+    const std::string_view part = o.part(k);
+    const bool to_integer = to[0] != 'f' && from[0] == 'f' && part.size() == 3 && part.ends_with('i');
+    const bool nearest = part == "rn" && to[0] == 'f' && to != from,
+               saturates = part == "sat" && to == from && to == "f32";
+    if (!to_integer && !nearest && !saturates) return nullptr;
+  }
   if (o.has("rni")) i.immediate = static_cast<int64_t>(Rounding::nearest);
   if (o.has("rzi")) i.immediate = static_cast<int64_t>(Rounding::zero);
   if (o.has("rmi")) i.immediate = static_cast<int64_t>(Rounding::down);

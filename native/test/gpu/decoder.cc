@@ -76,7 +76,14 @@ void Decoder::lay_out() {
     }
   };
   place(text_.shared);
-  place(module_.shared);
+  std::map<std::string, Variable> used;  // of the module's, by functions that became part of the kernel
+  for (const Statement& s : text_.statements) {
+    for (const std::string& operand : s.operands) {
+      const auto found = module_.shared.find(operand);
+      if (found != module_.shared.end()) used.insert(*found);
+    }
+  }
+  place(used);
   if (!module_.dynamic_shared.empty()) dynamic_align = 1024;  // no less than any that is asked for
   out_->static_shared = round_up(shared, dynamic_align) - shared_begin;
   for (const std::string& name : module_.dynamic_shared) symbols_[name] = shared_begin + out_->static_shared;
@@ -84,7 +91,7 @@ void Decoder::lay_out() {
     symbols_[name] = out_->local_bytes;
     out_->local_bytes += round_up(static_cast<uint32_t>(v.bytes), 16);
   }
-  for (const auto& [name, data] : loaded_.globals()) symbols_[name] = reinterpret_cast<uint64_t>(data.get());
+  for (const auto& [name, data] : loaded_.globals()) symbols_[name] = reinterpret_cast<uint64_t>(data);
   for (const std::string& name : text_.parameter_order) {
     const Variable& v = text_.parameters.at(name);
     const uint32_t at = round_up(out_->parameter_bytes, v.align);
@@ -185,8 +192,8 @@ Decoder& Decoder::plain_address(const std::string& token, bool wide) {
 }
 
 std::unique_ptr<Kernel> Decoder::kernel(const std::string& name) {
-  constexpr Decode decoders[] = {decode_arithmetic,      decode_conversion, decode_access,
-                                 decode_synchronization, decode_matrix,     decode_tensor_copy};
+  constexpr Decode decoders[] = {decode_arithmetic,    decode_conversion, decode_access,     decode_synchronization,
+                                 decode_lane_exchange, decode_matrix,     decode_tensor_copy};
   out_->name = name;
   for (const Statement& s : text_.statements) {
     Instruction i;
@@ -221,10 +228,16 @@ std::unique_ptr<Kernel> Decoder::kernel(const std::string& name) {
 
 Module::Module(std::string_view ptx) : text_(parse_ptx(ptx)) {
   for (const auto& [name, v] : text_.global) {
-    auto data = std::make_unique<uint8_t[]>(v.bytes);
-    std::copy(v.values.begin(), v.values.end(), data.get());
-    globals_[name] = std::move(data);
+    auto* const data = static_cast<uint8_t*>(Memory::get().allocate(v.bytes, false));
+    if (!data) throw std::runtime_error("no memory for " + name);
+    std::fill_n(data, v.bytes, uint8_t{0});
+    std::ranges::copy(v.values, data);
+    globals_[name] = data;
   }
+}
+
+Module::~Module() {
+  for (const auto& [name, data] : globals_) Memory::get().free(data);
 }
 
 const Kernel* Module::kernel(const std::string& name) {

@@ -72,6 +72,7 @@ Handler decode_arithmetic(Decoder&, const Statement&, const Opcode&, Instruction
 Handler decode_conversion(Decoder&, const Statement&, const Opcode&, Instruction&);
 Handler decode_access(Decoder&, const Statement&, const Opcode&, Instruction&);
 Handler decode_synchronization(Decoder&, const Statement&, const Opcode&, Instruction&);
+Handler decode_lane_exchange(Decoder&, const Statement&, const Opcode&, Instruction&);
 Handler decode_matrix(Decoder&, const Statement&, const Opcode&, Instruction&);
 Handler decode_tensor_copy(Decoder&, const Statement&, const Opcode&, Instruction&);
 

@@ -101,7 +101,7 @@ void Device::remove_stream(cudaStream_t s) {
   std::erase_if(streams_, [&](const auto& held) { return held.get() == s; });
 }
 
-void Device::add(cudaStream_t given, std::function<void()> work) {
+void Device::add(cudaStream_t given, Work work) {
   CUstream_st& s = stream(given);
   if (s.capture) {
     s.capture->work.push_back(std::move(work));
@@ -111,7 +111,7 @@ void Device::add(cudaStream_t given, std::function<void()> work) {
 }
 
 void Device::add_copy(cudaStream_t given, std::function<void()> copy) {
-  add(given, [&s = stream(given), copy = std::move(copy)] {
+  add(given, [copy = std::move(copy)](CUstream_st& s) {
     s.written.clear();
     copy();
   });
@@ -121,7 +121,7 @@ void Device::drain(CUstream_st& s, const bool* until) {
   while (!s.work.empty() && !(until && *until)) {
     const auto work = std::move(s.work.front());
     s.work.pop_front();
-    if (lost_ == cudaSuccess) work();
+    if (lost_ == cudaSuccess) work(s);
   }
 }
 

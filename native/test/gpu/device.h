@@ -8,19 +8,21 @@
 
 #include "gpu/warp.h"
 
+using Work = std::function<void(CUstream_st&)>;  // on the stream that runs it
+
 struct CUgraph_st {
-  std::vector<std::function<void()>> work;
+  std::vector<Work> work;
 };
 struct CUgraphExec_st {
-  std::vector<std::function<void()>> work;
+  std::vector<Work> work;
 };
 struct CUevent_st {
-  bool recorded = true;  // and reached
-  CUstream_st* stream = nullptr;
+  bool recorded = true;           // and reached
+  CUstream_st* stream = nullptr;  // until it is
 };
 // What was given to it and has not run: nothing runs before it must, as nothing that is later may rely on it.
 struct CUstream_st {
-  std::deque<std::function<void()>> work;
+  std::deque<Work> work;
   CUgraph_st* capture = nullptr;
   npr::gpu::Written written;  // by launches since the last that waited for all before it
 };
@@ -53,7 +55,7 @@ class Device {
   CUstream_st& stream(cudaStream_t s) { return s ? *s : legacy_; }
   cudaStream_t add_stream();
   void remove_stream(cudaStream_t s);
-  void add(cudaStream_t s, std::function<void()> work);
+  void add(cudaStream_t s, Work work);
   // Of copies, which overlap with no launch.
   void add_copy(cudaStream_t s, std::function<void()> copy);
   // Until the stream is empty, or `until` says so.

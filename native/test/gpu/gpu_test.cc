@@ -1,5 +1,4 @@
 // The GPU in software computes what the PTX ISA says, and tells what no kernel may do.
-#include <functional>
 #include <string>
 #include <vector>
 
@@ -25,15 +24,17 @@ class Words {
   uint32_t* data_;
 };
 
-// Runs a kernel of blocks of `threads` that finds the address of `out` in %rd0 and its thread in %r0.
+// Runs a kernel of blocks of `threads`, beside launches that may still write `before` where it is given, that finds the
+// address of `out` in %rd0 and its thread in %r0.
 void execute(const std::string& body, const Words& out, uint32_t threads, uint32_t blocks = 1, uint32_t cluster = 1,
-             uint64_t seed = 1) {
+             uint64_t seed = 1, const Written* before = nullptr) {
   Module module(
       ".version 9.0\n.target sm_90a\n.address_size 64\n.visible .entry k(.param .u64 out)\n{\n"
       ".reg .pred %p<8>; .reg .b32 %r<32>; .reg .b64 %rd<16>; .reg .f32 %f<8>;\n"
       "ld.param.u64 %rd0, [out];\nmov.u32 %r0, %tid.x;\n" +
       body + "\nret;\n}\n");
-  Launch launch{module.kernel("k"), {blocks}, {threads}, {cluster}, 0, std::vector<uint8_t>(8), false, nullptr, true};
+  Launch launch{module.kernel("k"),      {blocks},          {threads}, {cluster}, 0,
+                std::vector<uint8_t>(8), before != nullptr, before,    true};
   const uint64_t address = out.address();
   std::memcpy(launch.parameters.data(), &address, 8);
   Written written;
@@ -66,6 +67,21 @@ TEST(lanes_part_and_meet) {
       out, 32);
   for (uint32_t lane = 0; lane < 32; ++lane) CHECK_EQ(out[lane], 3 * (lane + (lane ^ 1)));
   CHECK_EQ(out[32], 0xA5A5A5A5u);
+}
+
+// %r5 lives from where it is written, over a jump past its last use and a jump back; %r7 is not to take its place.
+TEST(jumps_back_keep_registers) {
+  const Words out(32);
+  execute(
+      "mov.u32 %r1, 0; mov.u32 %r2, 0;\n"
+      "outer: setp.ne.u32 %p0, %r2, 0; @%p0 bra skip; mov.u32 %r5, 7;\n"
+      "mid: add.u32 %r1, %r1, %r5;\n"
+      "skip: add.u32 %r2, %r2, 1; setp.eq.u32 %p1, %r2, 3; @%p1 bra mid;\n"
+      "mov.u32 %r7, 100; add.u32 %r3, %r7, 1; setp.lt.u32 %p2, %r2, 6; @%p2 bra outer;\n"
+      "add.u32 %r1, %r1, %r3;\n" +
+          store,
+      out, 32);
+  for (uint32_t lane = 0; lane < 32; ++lane) CHECK_EQ(out[lane], 115u);
 }
 
 TEST(sums_of_a_loop_keep_their_registers) {
@@ -137,6 +153,40 @@ TEST(waiting_for_ever_is_told) {
   check_fault(barrier + "mbarrier.init.shared::cta.b64 [%r4], 1;" + wait, "warps wait for a barrier");
 }
 
+TEST(lanes_do_what_they_say) {
+  check_fault("setp.lt.u32 %p0, %r0, 5; @%p0 bar.sync 0;", "lanes pass by an instruction that all have to execute");
+  check_fault("setp.lt.u32 %p0, %r0, 5; @%p0 shfl.sync.bfly.b32 %r3|%p1, %r0, 1, 31, 15;",
+              "a lane executes what it says it takes no part in");
+  check_fault("setp.lt.u32 %p0, %r0, 4; @%p0 shfl.sync.bfly.b32 %r3|%p1, %r0, 4, 31, 15;",
+              "a shuffle from a lane that takes no part in it");
+  check_fault("trap;", "a trap");
+}
+
+TEST(blocks_that_have_ended_are_out_of_reach) {
+  const Words out(1);
+  const std::string body =
+      ".shared .align 8 .b8 words[16]; mov.u32 %r4, words; mov.u32 %r2, %cluster_ctarank;\n"
+      "setp.ne.u32 %p0, %r2, 0; @%p0 ret; mov.u32 %r6, 0;\n"
+      "loop: add.u32 %r6, %r6, 1; setp.lt.u32 %p1, %r6, 5000; @%p1 bra loop;\n"
+      "mapa.shared::cluster.u32 %r5, %r4, 1; ld.shared::cluster.u32 %r1, [%r5];\n";
+  CHECK(CHECK_THROWS(execute(body, out, 32, 2, 2)).starts_with("an address of a block that has ended"));
+}
+
+TEST(launches_that_overlap_wait_for_each_other) {
+  const Words out(32);
+  Written before;
+  before.add(out.address() + 64);
+  const std::string wait = "griddepcontrol.wait;";
+  const auto launch = [&](const std::string& body) { execute(body, out, 32, 1, 1, 1, &before); };
+  const auto fails = [&](const std::string& body, const std::string& says) {
+    CHECK(CHECK_THROWS(launch(body)).starts_with(says));
+  };
+  fails(store + wait, "global memory is written before");
+  fails("ld.global.u32 %r1, [%rd0+64];" + wait, "global memory is read that a launch before");
+  fails("ld.global.u32 %r1, [%rd0];", "a block ends that has not waited");
+  launch("ld.global.u32 %r1, [%rd0];" + wait + "ld.global.u32 %r1, [%rd0+64];" + store);
+}
+
 TEST(races_are_told) {
   const std::string word = ".shared .align 4 .b8 words[1024]; mov.u32 %r4, words; setp.lt.u32 %p0, %r0, 32;\n";
   const std::string write = "st.shared.u32 [%r4], %r0;", read = "ld.shared.u32 %r1, [%r4];";
@@ -157,6 +207,10 @@ TEST(races_are_told) {
 }
 
 TEST(what_is_not_known_is_told) {
+  for (const char* rounding :
+       {"cvt.rmi.f32.f32 %f1, %f0;", "add.rp.f32 %f1, %f0, %f0;", "mul.ftz.f32 %f1, %f0, %f0;"}) {
+    check_fault(std::string("mov.f32 %f0, 0f3F800000;") + rounding, "an instruction that this device doesn't have");
+  }
   check_fault("tex.1d.v4.f32.f32 {%f0, %f1, %f2, %f3}, [%rd0, {%f0}];", "an instruction that this device doesn't have");
   CHECK_EQ(CHECK_THROWS(Module(".version 9.0\n.target sm_90a\nnonsense\n")),
            std::string("PTX, line 3: expected a directive, not 'n'"));

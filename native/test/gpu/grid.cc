@@ -1,14 +1,17 @@
 // A launch: its clusters in any order, several at once; the warps of one in a random order, each for a random while.
 #include <atomic>
 #include <mutex>
+#include <numeric>
 #include <thread>
 
+#include "gpu/arena.h"
 #include "gpu/warp.h"
 
 namespace npr::gpu {
 namespace {
 
 constexpr uint32_t longest_turn = 2000;
+constexpr uint64_t most_turns = 2'000'000;  // of a cluster: a minute or two
 
 uint32_t special(const Launch& launch, const Block& block, Special which, uint32_t thread) {
   const Dim& size = launch.block;
@@ -47,41 +50,6 @@ uint32_t special(const Launch& launch, const Block& block, Special which, uint32
   return 0;
 }
 
-// Memory for the registers of a cluster, kept from launch to launch: fresh pages would cost more than most launches.
-class Arena {
- public:
-  Arena() = default;
-  explicit Arena(size_t bytes) {
-    {
-      const std::lock_guard lock(mutex());
-      if (!kept().empty()) held_ = std::move(kept().back()), kept().pop_back();
-    }
-    if (held_.size() < bytes + alignment) held_.resize(bytes + alignment);
-  }
-  Arena(Arena&& other) = default;
-  Arena& operator=(Arena&& other) = default;
-  ~Arena() {
-    const std::lock_guard lock(mutex());
-    if (!held_.empty()) kept().push_back(std::move(held_));
-  }
-
-  uint8_t* get() { return held_.data() + (alignment - reinterpret_cast<uintptr_t>(held_.data()) % alignment); }
-
- private:
-  static constexpr size_t alignment = 64;
-
-  static std::mutex& mutex() {
-    static std::mutex m;
-    return m;
-  }
-  static std::vector<std::vector<uint8_t>>& kept() {
-    static std::vector<std::vector<uint8_t>> all;
-    return all;
-  }
-
-  std::vector<uint8_t> held_;
-};
-
 // Runs clusters one after another, in memory that it keeps.
 class Runner {
  public:
@@ -99,6 +67,7 @@ class Runner {
                                                    k.static_shared + launch.dynamic_shared);
     }
     arena_ = Arena(file_bytes * cluster_.warps.size());
+    std::fill_n(arena_.get(), file_bytes * cluster_.warps.size(), uint8_t{0xD5});
     for (Block& block : cluster_.blocks) {
       block.cluster = &cluster_;
       block.shared.resize(k.static_shared + launch.dynamic_shared);
@@ -124,7 +93,9 @@ class Runner {
     random_.seed(static_cast<uint32_t>(seed_ * 1000003 + index));
     start(index);
     uint32_t idle = 0;  // turns since anything came that a warp could wait for
+    uint64_t turns = 0;
     while (Warp* w = choose()) {
+      if (++turns > most_turns) fault("warps go on for ever");
       w->stalled = false;
       const bool progress = turn(*w);
       if (w->state == State::done) ended(*w);
@@ -137,6 +108,7 @@ class Runner {
         fault("warps wait for a barrier that is not reached");
       }
     }
+    if (!cluster_.in_flight.empty()) fault("a cluster ends before what is copied to it has come");
   }
 
   const Written& written() const { return written_; }
@@ -145,7 +117,8 @@ class Runner {
   void start(uint64_t index) {
     const Dim& grid = launch_.grid;
     const Dim across{grid.x / launch_.cluster.x, grid.y / launch_.cluster.y, grid.z / launch_.cluster.z};
-    cluster_.arrived = cluster_.phase = 0;
+    cluster_.arrived = cluster_.phase = cluster_.matrix_reads = 0;
+    cluster_.warps_left = static_cast<uint32_t>(cluster_.warps.size());
     cluster_.in_flight.clear();
     if (cluster_.races) cluster_.races->start();
     for (uint32_t rank = 0; rank < cluster_.blocks.size(); ++rank) {
@@ -168,7 +141,7 @@ class Runner {
       w.pc = 0;
       w.limit = nowhere;
       w.state = State::running;
-      w.stalled = false;
+      w.stalled = w.arrived = false;
       w.others.clear();
       w.copies = {};
       w.stores = {};
@@ -233,6 +206,8 @@ class Runner {
       fault("a warp ends before its stores have read shared memory");
     Block& block = *w.block;
     --block.warps_left;
+    --cluster_.warps_left;
+    cluster_.settle();
     if (launch_.overlaps && block.warps_left == 0 && !block.waited) {
       fault("a block ends that has not waited for the launches before");
     }
@@ -255,13 +230,16 @@ class Runner {
 
 void run(const Launch& launch, uint64_t seed, Written& written) {
   const uint64_t clusters = launch.grid.count() / launch.cluster.count();
+  std::vector<uint32_t> order(clusters);
+  std::iota(order.begin(), order.end(), 0u);
+  std::ranges::shuffle(order, std::mt19937(static_cast<uint32_t>(seed)));
   std::atomic<uint64_t> next = 0;
   std::mutex mutex;
   std::string failed;
   const auto work = [&] {
     try {
       Runner runner(launch, seed);
-      for (uint64_t i; (i = next++) < clusters;) runner.run(i);
+      for (uint64_t i; (i = next++) < clusters;) runner.run(order[i]);
       const std::lock_guard lock(mutex);
       written.merge(runner.written());
     } catch (const std::exception& error) {

@@ -117,17 +117,11 @@ template <class T>
 struct Reciprocal {
   static T of(T a) { return T{1} / a; }
 };
-struct ReciprocalRoot {
-  static float of(float a) { return static_cast<float>(1 / std::sqrt(static_cast<double>(a))); }
-};
 struct PowerOfTwo {
   static float of(float a) {
     const float y = std::exp2(a);
     return std::fabs(y) < 1.17549435e-38F ? 0.0F : y;
   }
-};
-struct BinaryLogarithm {
-  static float of(float a) { return std::log2(a); }
 };
 template <class T>
 struct And {
@@ -156,17 +150,6 @@ struct ShiftRight {
     return static_cast<T>(a >> by);
   }
 };
-// shf.l.wrap: the upper half of [b, a] shifted left.
-struct FunnelLeft {
-  static uint32_t of(uint32_t a, uint32_t b, uint32_t by) {
-    return static_cast<uint32_t>(((uint64_t{b} << 32 | a) << (by & 31)) >> 32);
-  }
-};
-struct FunnelRight {
-  static uint32_t of(uint32_t a, uint32_t b, uint32_t by) {
-    return static_cast<uint32_t>((uint64_t{b} << 32 | a) >> (by & 31));
-  }
-};
 struct InsertBits {
   static uint32_t of(uint32_t a, uint32_t b, uint32_t at, uint32_t count) {
     at &= 255, count &= 255;
@@ -175,27 +158,8 @@ struct InsertBits {
     return (b & ~field) | ((a << at) & field);
   }
 };
-template <class T>
 struct LeadingZeros {
-  static uint32_t of(T a) { return static_cast<uint32_t>(std::countl_zero(a)); }
-};
-template <class T>
-struct BitCount {
-  static uint32_t of(T a) { return static_cast<uint32_t>(std::popcount(a)); }
-};
-// Bytes of [b, a], chosen by the nibbles of c.
-struct Permute {
-  static uint32_t of(uint32_t a, uint32_t b, uint32_t c) {
-    const uint64_t all = uint64_t{b} << 32 | a;
-    uint32_t out = 0;
-    for (int k = 0; k < 4; ++k) {
-      const uint32_t choice = c >> 4 * k & 15;
-      auto byte = static_cast<uint8_t>(all >> 8 * (choice & 7));
-      if (choice & 8) byte = byte & 0x80 ? 0xff : 0;
-      out |= uint32_t{byte} << 8 * k;
-    }
-    return out;
-  }
+  static uint32_t of(uint64_t a) { return static_cast<uint32_t>(std::countl_zero(a)); }
 };
 template <class T>
 struct Copy {

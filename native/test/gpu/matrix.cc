@@ -187,8 +187,15 @@ void wgmma(Warp& w, const Instruction& i, uint32_t mask) {
   for (uint32_t column = 0; column < n; column += 8) multiply_add(&c[0][column], a, &b[0][column], most_columns);
   write_c(w, i.o, n / 8, &c[0][0], most_columns);
 }
-void wgmma_commit(Warp& w, const Instruction&, uint32_t) { w.matrix_reads.commit(); }
-void wgmma_wait(Warp& w, const Instruction& i, uint32_t) { w.matrix_reads.wait(static_cast<size_t>(i.immediate)); }
+void wgmma_commit(Warp& w, const Instruction&, uint32_t) {
+  w.matrix_reads.commit();
+  ++w.block->cluster->matrix_reads;
+}
+void wgmma_wait(Warp& w, const Instruction& i, uint32_t) {
+  const size_t before = w.matrix_reads.closed.size();
+  w.matrix_reads.wait(static_cast<size_t>(i.immediate));
+  w.block->cluster->matrix_reads -= static_cast<uint32_t>(before - w.matrix_reads.closed.size());
+}
 void wgmma_fence(Warp&, const Instruction&, uint32_t) {}
 
 Handler decode_wgmma(Decoder& d, const Statement& s, const Opcode& o, Instruction& i) {

@@ -72,17 +72,19 @@ class Module {
  public:
   // Throws std::runtime_error, naming the line.
   explicit Module(std::string_view ptx);
+  Module(const Module&) = delete;
+  Module& operator=(const Module&) = delete;
+  ~Module();
 
-  uint32_t target() const { return text_.target; }
   // Decoded when it is first asked for; nullptr: none of this name. An instruction that is not known fails when it is
   // executed.
   const Kernel* kernel(const std::string& name);
-  // Of a variable in global memory.
-  const std::map<std::string, std::unique_ptr<uint8_t[]>>& globals() const { return globals_; }
+  // Variables in global memory, by name.
+  const std::map<std::string, uint8_t*>& globals() const { return globals_; }
 
  private:
   ModuleText text_;
-  std::map<std::string, std::unique_ptr<uint8_t[]>> globals_;
+  std::map<std::string, uint8_t*> globals_;
   std::map<std::string, std::unique_ptr<Kernel>> kernels_;
 };
 

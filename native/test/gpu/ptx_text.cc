@@ -1,5 +1,6 @@
 #include "gpu/ptx_text.h"
 
+#include <algorithm>
 #include <cctype>
 #include <stdexcept>
 
@@ -15,12 +16,8 @@ class Parser {
   ModuleText module() {
     for (skip(); at_ < text_.size(); skip()) {
       const std::string word = directive();
-      if (word == ".version" || word == ".address_size") {
+      if (word == ".version" || word == ".target" || word == ".address_size") {
         rest_of_line();
-      } else if (word == ".target") {
-        skip();
-        const std::string target(rest_of_line());
-        module_.target = static_cast<uint32_t>(std::stoul(target.substr(target.find('_') + 1)));
       } else if (word == ".visible" || word == ".weak") {
         continue;
       } else if (word == ".extern") {
@@ -73,10 +70,8 @@ class Parser {
   void expect(char c) {
     if (!take(c)) fail(std::string("'") + c + "', not '" + peek() + "'");
   }
-  std::string_view rest_of_line() {
-    const size_t begin = at_;
+  void rest_of_line() {
     while (at_ < text_.size() && text_[at_] != '\n') ++at_;
-    return text_.substr(begin, at_ - begin);
   }
   std::string directive() {
     skip();
@@ -256,7 +251,8 @@ class Parser {
       do {
         const std::string called = name();
         if (take('<')) {
-          kernel_.banks[called] = {bits, static_cast<uint32_t>(number())};
+          kernel_.banks[called] = bits;
+          number();
           expect('>');
         } else {
           const std::string full = called + scopes_.back().path;

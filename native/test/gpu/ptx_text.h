@@ -27,14 +27,13 @@ struct KernelText {
   std::map<std::string, Variable> parameters;  // in no order; `parameter_order` has it
   std::vector<std::string> parameter_order;
   std::map<std::string, uint32_t> registers;  // bits; 1: a predicate. `%r<9>` stands as `%r` in `banks`
-  std::map<std::string, std::pair<uint32_t, uint32_t>> banks;  // prefix: bits, count
+  std::map<std::string, uint32_t> banks;      // bits, by prefix
   std::map<std::string, Variable> shared, local;
   std::map<std::string, uint32_t> labels;  // index of the statement that follows
   std::vector<Statement> statements;
 };
 
 struct ModuleText {
-  uint32_t target = 0;  // as in sm_90a: 90
   std::map<std::string, KernelText> kernels;
   std::map<std::string, Variable> shared, global;
   std::vector<std::string> dynamic_shared;  // `.extern .shared`

@@ -34,14 +34,15 @@ uint32_t bits_in(const KernelText& text, const std::string& name) {
   const auto named = text.registers.find(name);
   if (named != text.registers.end()) return named->second;
   const auto bank = text.banks.find(name.substr(0, name.find_last_not_of("0123456789") + 1));
-  return bank == text.banks.end() ? 0 : bank->second.first;
+  return bank == text.banks.end() ? 0 : bank->second;
 }
 
 // Whether an instruction gives its first operand a value for all lanes that execute it, and reads none there.
 bool writes_first(const Statement& s) {
   const std::string_view opcode = s.opcode;
   return s.predicate.empty() && !opcode.starts_with("st.") && !opcode.starts_with("wgmma.") &&
-         !opcode.starts_with("cp.") && !s.operands.empty() && s.operands.front().front() != '[';
+         !opcode.starts_with("cp.") && !opcode.starts_with("bar") && !opcode.starts_with("nanosleep") &&
+         !s.operands.empty() && s.operands.front().front() != '[';
 }
 
 std::vector<Life> lives_of(const KernelText& text) {
@@ -97,12 +98,11 @@ void extend_over_loops(const KernelText& text, std::vector<Life>& lives) {
     }
   }
   for (Life& life : lives) {
-    const bool carried =
-        std::ranges::any_of(loops,
-                            [&](const auto& loop) { return loop.first <= life.first && life.first <= loop.second; }) &&
-        (life.read_first || passed_by(life, forward));
+    const bool looped = std::ranges::any_of(
+        loops, [&](const auto& loop) { return loop.first <= life.first && life.first <= loop.second; });
     for (bool changed = true; changed;) {
       changed = false;
+      const bool carried = looped && (life.read_first || passed_by(life, forward));
       for (const auto& [begin, end] : loops) {
         const bool enters = life.first < begin && life.last >= begin;
         const bool within = carried && life.first <= end && life.last >= begin;

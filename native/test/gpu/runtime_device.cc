@@ -18,6 +18,11 @@ cudaError_t& last_error() {
   return error;
 }
 
+bool& capturing() {
+  static thread_local bool now = false;
+  return now;
+}
+
 }  // namespace npr::gpu
 
 namespace {

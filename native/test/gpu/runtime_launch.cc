@@ -9,6 +9,8 @@ using npr::gpu::Function;
 
 namespace {
 
+constexpr size_t most_shared = 227 << 10;  // of a block
+
 struct Configuration {
   dim3 grid, block;
   size_t shared;
@@ -28,7 +30,7 @@ cudaError_t launch(const void* function, dim3 grid, dim3 block, dim3 cluster, si
           grid.x % cluster.x || grid.y % cluster.y || grid.z % cluster.z) {
         return cudaErrorInvalidConfiguration;
       }
-      if (shared > f->most_dynamic_shared) return cudaErrorInvalidValue;
+      if (shared > f->most_dynamic_shared || kernel.static_shared + shared > most_shared) return cudaErrorInvalidValue;
       auto out = std::make_shared<npr::gpu::Launch>();
       *out = {&kernel,
               {grid.x, grid.y, grid.z},
@@ -40,7 +42,7 @@ cudaError_t launch(const void* function, dim3 grid, dim3 block, dim3 cluster, si
         std::memcpy(out->parameters.data() + kernel.parameters[i].offset, arguments[i], kernel.parameters[i].bytes);
       }
       out->overlaps = overlaps;
-      device.add(stream, [&device, out, &s = device.stream(stream)] { device.launch(*out, s); });
+      device.add(stream, [&device, out](CUstream_st& s) { device.launch(*out, s); });
     } catch (const std::runtime_error& error) {
       std::fprintf(stderr, "software GPU: %s: %s\n", f->name.c_str(), error.what());
       return cudaErrorInvalidKernelImage;
@@ -77,6 +79,10 @@ cudaError_t __cudaGetKernel(cudaKernel_t* kernel, const void* host) {
   *kernel = reinterpret_cast<cudaKernel_t>(Device::get().function(host));
   return *kernel ? cudaSuccess : cudaErrorInvalidDeviceFunction;
 }
+cudaError_t cudaLaunchKernel(const void* function, dim3 grid, dim3 block, void** arguments, size_t shared,
+                             cudaStream_t stream) {
+  return launch(function, grid, block, {1, 1, 1}, shared, stream, arguments);
+}
 cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void** arguments, size_t shared,
                                cudaStream_t stream) {
   return launch(kernel, grid, block, {1, 1, 1}, shared, stream, arguments);
@@ -104,7 +110,7 @@ cudaError_t cudaFuncSetAttribute(const void* function, cudaFuncAttribute attribu
     Function* f = device.function(function);
     if (!f) return cudaErrorInvalidDeviceFunction;
     if (attribute == cudaFuncAttributeMaxDynamicSharedMemorySize) {
-      if (value < 0 || value > 227 << 10) return cudaErrorInvalidValue;
+      if (value < 0 || value > static_cast<int>(most_shared)) return cudaErrorInvalidValue;
       f->most_dynamic_shared = static_cast<uint32_t>(value);
     }
     return cudaSuccess;

@@ -19,12 +19,14 @@ extern "C" {
 
 cudaError_t cudaMalloc(void** data, size_t bytes) {
   return call([&](Device&) {
+    if (npr::gpu::capturing()) return cudaErrorStreamCaptureUnsupported;
     *data = Memory::get().allocate(bytes, false);
     return *data ? cudaSuccess : cudaErrorMemoryAllocation;
   });
 }
 cudaError_t cudaMallocHost(void** data, size_t bytes) {
   return call([&](Device&) {
+    if (npr::gpu::capturing()) return cudaErrorStreamCaptureUnsupported;
     *data = Memory::get().allocate(bytes, true);
     return *data ? cudaSuccess : cudaErrorMemoryAllocation;
   });
@@ -32,6 +34,7 @@ cudaError_t cudaMallocHost(void** data, size_t bytes) {
 // Both wait for what may still use it.
 cudaError_t cudaFree(void* data) {
   return call([&](Device& device) {
+    if (npr::gpu::capturing()) return cudaErrorStreamCaptureUnsupported;
     device.drain_all();
     return !data || Memory::get().free(data) ? cudaSuccess : cudaErrorInvalidValue;
   });
@@ -67,12 +70,14 @@ cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_
       }
     };
     const auto* source = static_cast<const uint8_t*>(from);
-    if (kind == cudaMemcpyHostToDevice && !pinned(from) && !device.stream(stream).capture) {
+    const bool waits = kind != cudaMemcpyDeviceToDevice && !pinned(kind == cudaMemcpyHostToDevice ? from : to);
+    if (waits && device.stream(stream).capture) return cudaErrorStreamCaptureUnsupported;
+    if (kind == cudaMemcpyHostToDevice && waits) {
       const auto held = std::make_shared<std::vector<uint8_t>>(source, source + span(from_pitch));
       device.add_copy(stream, [=] { copy(held->data(), from_pitch); });
     } else {
       device.add_copy(stream, [=] { copy(source, from_pitch); });
-      if (kind == cudaMemcpyDeviceToHost && !pinned(to)) device.drain(device.stream(stream));
+      if (waits) device.drain(device.stream(stream));
     }
     return cudaSuccess;
   });

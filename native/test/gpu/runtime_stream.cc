@@ -41,7 +41,10 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
     if (event->stream) device.drain(*event->stream, &event->recorded);
     event->recorded = false;
     event->stream = &device.stream(stream);
-    device.add(stream, [event] { event->recorded = true; });
+    device.add(stream, [event](CUstream_st&) {
+      event->recorded = true;
+      event->stream = nullptr;
+    });
     return cudaSuccess;
   });
 }
@@ -56,11 +59,13 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
     CUstream_st& s = device.stream(stream);
     if (!stream || s.capture) return cudaErrorStreamCaptureUnsupported;
     s.capture = new CUgraph_st;
+    npr::gpu::capturing() = true;
     return cudaSuccess;
   });
 }
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
   return call([&](Device& device) {
+    npr::gpu::capturing() = false;
     *graph = std::exchange(device.stream(stream).capture, nullptr);
     return *graph ? cudaSuccess : cudaErrorIllegalState;
   });

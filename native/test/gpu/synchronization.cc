@@ -1,4 +1,4 @@
-// Control flow, barriers, and what lanes of a warp tell each other.
+// Control flow and barriers: of warps, blocks and clusters, and mbarriers.
 #include <algorithm>
 #include <set>
 
@@ -19,15 +19,6 @@ uint64_t mbarrier_object(const Warp& w, uint32_t address) {
 
 namespace {
 
-uint32_t uniform(const Warp& w, uint32_t place, uint32_t mask) {
-  const auto* x = w.reg<uint32_t>(place);
-  const uint32_t first = x[__builtin_ctz(mask)];
-  each_lane(mask, [&](uint32_t l) {
-    if (x[l] != first) fault("an operand that differs from lane to lane where it may not");
-  });
-  return first;
-}
-
 void jump(Warp& w, const Instruction& i, uint32_t mask) { w.jump(mask, static_cast<uint32_t>(i.immediate)); }
 void leave(Warp& w, const Instruction&, uint32_t mask) { w.leave(mask); }
 void nothing(Warp&, const Instruction&, uint32_t) {}
@@ -35,9 +26,13 @@ void wait_for_launches(Warp& w, const Instruction&, uint32_t) { w.block->waited 
 void trap(Warp&, const Instruction&, uint32_t) { fault("a trap"); }
 
 // --- barriers of a block ---
+NamedBarrier& barrier_at(const Warp& w, uint32_t id) {
+  if (id >= w.block->barriers.size()) fault("a barrier that no block has");
+  return w.block->barriers[id];
+}
 void arrive(Warp& w, uint32_t id, uint32_t threads) {
-  if (id >= w.block->barriers.size() || threads % lanes) fault("a barrier that no block has");
-  NamedBarrier& b = w.block->barriers[id];
+  if (threads % lanes) fault("a barrier of a part of a warp");
+  NamedBarrier& b = barrier_at(w, id);
   const uint32_t needed = threads / lanes;
   if (b.warps && b.needed != needed) fault("warps that expect different numbers of threads at a barrier");
   b.needed = needed;
@@ -48,35 +43,33 @@ void arrive(Warp& w, uint32_t id, uint32_t threads) {
 }
 // Operands: the barrier, the threads, 0 for all of the block.
 void barrier(Warp& w, const Instruction& i, uint32_t mask) {
-  if (!w.together(all_lanes)) return;
+  if (!w.together(all_lanes, mask)) return;
   arrive(w, uniform(w, i.o[0], mask), uniform(w, i.o[1], mask));
 }
 // And two predicates.
 void barrier_or(Warp& w, const Instruction& i, uint32_t mask) {
-  if (!w.together(all_lanes)) return;
-  NamedBarrier& b = w.block->barriers[uniform(w, i.o[0], mask)];
+  if (!w.together(all_lanes, mask)) return;
+  NamedBarrier& b = barrier_at(w, uniform(w, i.o[0], mask));
   const uint32_t given = w.predicate(i.o[3]) & mask;
   b.any = (b.warps && b.any) || given;
   arrive(w, uniform(w, i.o[0], mask), uniform(w, i.o[1], mask));
 }
-void warp_barrier(Warp& w, const Instruction& i, uint32_t mask) { w.together(uniform(w, i.o[0], mask)); }
+void warp_barrier(Warp& w, const Instruction& i, uint32_t mask) { w.together(uniform(w, i.o[0], mask), mask); }
 
-void cluster_arrive(Warp& w, const Instruction&, uint32_t) {
-  if (!w.together(all_lanes)) return;
+void cluster_arrive(Warp& w, const Instruction&, uint32_t mask) {
+  if (!w.together(all_lanes, mask)) return;
+  if (w.arrived) fault("a warp arrives at the cluster's barrier twice");
   Cluster& c = *w.block->cluster;
+  w.arrived = true;
   w.arrived_at = c.phase;
   w.release(0);
-  if (++c.arrived < c.warps.size()) return;
-  c.arrived = 0;
-  ++c.phase;
-  for (Warp& other : c.warps) {
-    if (other.state != State::at_cluster_barrier) continue;
-    other.state = State::running;
-    other.acquire(0);
-  }
+  ++c.arrived;
+  c.settle();
 }
-void cluster_wait(Warp& w, const Instruction&, uint32_t) {
-  if (!w.together(all_lanes)) return;
+void cluster_wait(Warp& w, const Instruction&, uint32_t mask) {
+  if (!w.together(all_lanes, mask)) return;
+  if (!w.arrived) fault("a warp waits at the cluster's barrier where it has not arrived");
+  w.arrived = false;
   if (w.block->cluster->phase == w.arrived_at) {
     w.state = State::at_cluster_barrier;
   } else {
@@ -105,6 +98,7 @@ void mbarrier_arrive(Warp& w, const Instruction& i, uint32_t mask) {
 void mbarrier_expect(Warp& w, const Instruction& i, uint32_t mask) {
   each_lane(mask, [&](uint32_t l) {
     MBarrier& b = mbarrier_at(w, lane_address(w, i, l));
+    if (b.pending == 0) fault("an arrival at an mbarrier that expects no more");
     b.bytes += static_cast<int32_t>(w.reg<uint32_t>(i.o[1])[l]);
     b.arrive();
     w.release(mbarrier_object(w, lane_address(w, i, l)));
@@ -124,60 +118,6 @@ void map_to_rank(Warp& w, const Instruction& i, uint32_t mask) {
     const uint32_t rank = w.reg<uint32_t>(i.o[2])[l];
     w.reg<uint32_t>(i.o[0])[l] = (w.reg<uint32_t>(i.o[1])[l] & ((1u << rank_shift) - 1)) | (rank + 1) << rank_shift;
   });
-}
-
-// --- between lanes ---
-enum class Shuffle { index, up, down, butterfly };
-template <Shuffle S>
-void shuffle(Warp& w, const Instruction& i, uint32_t mask) {
-  if (!w.together(uniform(w, i.o[5], mask))) return;
-  uint32_t* d = w.reg<uint32_t>(i.o[0]);
-  uint32_t from[lanes], held = 0;
-  std::copy_n(w.reg<uint32_t>(i.o[2]), lanes, from);
-  const auto *by = w.reg<uint32_t>(i.o[3]), *bounds = w.reg<uint32_t>(i.o[4]);
-  each_lane(mask, [&](uint32_t l) {
-    const uint32_t segment = bounds[l] >> 8 & 31, clamp = bounds[l] & 31;
-    const uint32_t last = (l & segment) | (clamp & ~segment), b = by[l] & 31;
-    int j = static_cast<int>(l);
-    bool inside = true;
-    if (S == Shuffle::index) j = static_cast<int>((l & segment) | (b & ~segment)), inside = j <= static_cast<int>(last);
-    if (S == Shuffle::up) j -= static_cast<int>(b), inside = j >= static_cast<int>(last);
-    if (S == Shuffle::down) j += static_cast<int>(b), inside = j <= static_cast<int>(last);
-    if (S == Shuffle::butterfly) j ^= static_cast<int>(b), inside = j <= static_cast<int>(last);
-    if (!inside) j = static_cast<int>(l);
-    if (inside && !(mask >> j & 1)) fault("a shuffle from a lane that takes no part in it");
-    d[l] = from[j];
-    held |= uint32_t{inside} << l;
-  });
-  if (i.o[1] != nowhere) {
-    uint32_t& p = w.predicate(i.o[1]);
-    p = (p & ~mask) | held;
-  }
-}
-enum class Vote { all, any };
-template <Vote V>
-void vote(Warp& w, const Instruction& i, uint32_t mask) {
-  if (!w.together(uniform(w, i.o[2], mask))) return;
-  const uint32_t given = w.predicate(i.o[1]) & mask;
-  const bool out = V == Vote::all ? given == mask : given != 0;
-  uint32_t& d = w.predicate(i.o[0]);
-  d = (d & ~mask) | (out ? mask : 0);
-}
-void ballot(Warp& w, const Instruction& i, uint32_t mask) {
-  if (!w.together(uniform(w, i.o[2], mask))) return;
-  const uint32_t given = w.predicate(i.o[1]) & mask;
-  each_lane(mask, [&](uint32_t l) { w.reg<uint32_t>(i.o[0])[l] = given; });
-}
-enum class Reduction { min, max, add };
-template <Reduction R>
-void reduce(Warp& w, const Instruction& i, uint32_t mask) {
-  if (!w.together(uniform(w, i.o[2], mask))) return;
-  const auto* x = w.reg<uint32_t>(i.o[1]);
-  uint32_t out = x[__builtin_ctz(mask)];
-  each_lane(mask & (mask - 1), [&](uint32_t l) {
-    out = R == Reduction::min ? std::min(out, x[l]) : R == Reduction::max ? std::max(out, x[l]) : out + x[l];
-  });
-  each_lane(mask, [&](uint32_t l) { w.reg<uint32_t>(i.o[0])[l] = out; });
 }
 
 Handler decode_mbarrier(Decoder& d, const Statement& s, const Opcode& o, Instruction& i) {
@@ -201,19 +141,6 @@ Handler decode_mbarrier(Decoder& d, const Statement& s, const Opcode& o, Instruc
   return nullptr;
 }
 
-// d|p, a, b, bounds, mask
-Handler decode_shuffle(Decoder& d, const Statement& s, const Opcode& o) {
-  const std::string& to = s.operands[0];
-  const size_t bar = to.find('|');
-  d.reg(to.substr(0, bar));
-  bar == std::string::npos ? d.push(nowhere) : d.reg(to.substr(bar + 1));
-  for (int k = 1; k <= 4; ++k) d.value(s.operands[k], 32);
-  if (o.has("idx")) return &shuffle<Shuffle::index>;
-  if (o.has("up")) return &shuffle<Shuffle::up>;
-  if (o.has("down")) return &shuffle<Shuffle::down>;
-  return &shuffle<Shuffle::butterfly>;
-}
-
 }  // namespace
 
 void Cluster::release(Block& block, uint32_t barrier) {
@@ -230,10 +157,20 @@ void Cluster::release(Block& block, uint32_t barrier) {
   b = {};
 }
 
+void Cluster::settle() {
+  if (arrived == 0 || arrived < warps_left) return;
+  arrived = 0;
+  ++phase;
+  for (Warp& w : warps) {
+    if (w.state != State::at_cluster_barrier) continue;
+    w.state = State::running;
+    w.acquire(0);
+  }
+}
+
 Handler decode_synchronization(Decoder& d, const Statement& s, const Opcode& o, Instruction& i) {
   // What orders memory, or asks for registers, or fetches ahead: here all is in order, and there are enough.
-  static const std::set<std::string_view> without_effect = {"fence",      "membar",   "griddepcontrol",
-                                                            "setmaxnreg", "prefetch", "nanosleep"};
+  static const std::set<std::string_view> without_effect = {"fence", "membar", "setmaxnreg", "prefetch", "nanosleep"};
   const std::string_view base = o.base();
   const auto& operands = s.operands;
   if (base == "bra") {
@@ -264,18 +201,6 @@ Handler decode_synchronization(Decoder& d, const Statement& s, const Opcode& o, 
     const bool counted = operands.size() == 4;
     d.value(operands[1], 32).value(counted ? operands[2] : "0", 32).reg(operands[0]).value(operands.back(), 1);
     return &barrier_or;
-  }
-  if (base == "shfl") return decode_shuffle(d, s, o);
-  if (base == "vote" && o.part(1) == "sync") {
-    d.reg(operands[0]).value(operands[1], 1).value(operands[2], 32);
-    return o.has("ballot") ? &ballot : o.has("all") ? &vote<Vote::all> : o.has("any") ? &vote<Vote::any> : nullptr;
-  }
-  if (base == "redux" && o.last() == "u32") {
-    d.reg(operands[0]).value(operands[1], 32).value(operands[2], 32);
-    return o.has("min")   ? &reduce<Reduction::min>
-           : o.has("max") ? &reduce<Reduction::max>
-           : o.has("add") ? &reduce<Reduction::add>
-                          : nullptr;
   }
   return nullptr;
 }

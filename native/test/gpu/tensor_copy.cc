@@ -1,6 +1,4 @@
 // Copies of boxes of matrices between global and shared memory, and stores that a barrier of another block counts.
-#include <memory>
-
 #include "gpu/decoder.h"
 #include "gpu/mbarrier.h"
 #include "gpu/tensor_map.h"
@@ -8,7 +6,9 @@
 namespace npr::gpu {
 namespace {
 
-const TensorMap& map_at(uint64_t address) {
+const TensorMap& map_at(const Warp& w, uint64_t address) {
+  const uint64_t offset = address - reinterpret_cast<uint64_t>(w.launch->parameters.data());
+  if (offset + sizeof(TensorMap) > w.launch->parameters.size()) fault("a tensor map that is no parameter");
   const auto& map = *reinterpret_cast<const TensorMap*>(address);
   if (map.mark != TensorMap::described) fault("a tensor map that was never encoded");
   return map;
@@ -46,22 +46,27 @@ struct Box {
     }
   }
   uint32_t bytes() const { return map.box_rows * 128; }
-};
 
-// Overwrites nothing that a matrix instruction under way may read.
-void check_free(const Block& block, uint32_t begin, uint32_t bytes) {
-  for (const Warp& w : block.cluster->warps) {
-    if (w.block == &block && w.matrix_reads.touch(begin, begin + bytes)) {
-      fault("a box is copied to shared memory that a matrix instruction under way may read");
+  // Of global memory, when the copy is started: it may land when the launches before have been waited for.
+  void check_use(Warp& w, Warp::Use use) const {
+    for (uint32_t r = 0; r < map.box_rows; ++r) {
+      for (uint32_t c = 0; c < map.box_columns; ++c) {
+        if (row + int64_t{r} < 0 || row + int64_t{r} >= static_cast<int64_t>(map.rows)) continue;
+        if (column + int64_t{c} < 0 || column + int64_t{c} >= static_cast<int64_t>(map.columns)) continue;
+        w.note_use(map.data + static_cast<uint64_t>(row + int64_t{r}) * map.stride +
+                       static_cast<uint64_t>(column + int64_t{c}) * map.element,
+                   use);
+      }
     }
   }
-}
+};
 
 // Operands: to, map, barrier, column, row; and the mask of blocks where immediate is 1.
 void load_box(Warp& w, const Instruction& i, uint32_t mask) {
   each_lane(mask, [&](uint32_t l) {
-    const Box box{map_at(w.reg<uint64_t>(i.o[1])[l]), static_cast<int32_t>(w.reg<uint32_t>(i.o[3])[l]),
+    const Box box{map_at(w, w.reg<uint64_t>(i.o[1])[l]), static_cast<int32_t>(w.reg<uint32_t>(i.o[3])[l]),
                   static_cast<int32_t>(w.reg<uint32_t>(i.o[4])[l]), w.reg<uint32_t>(i.o[0])[l]};
+    if (w.launch->overlaps && !w.block->waited) box.check_use(w, Warp::Use::read);
     const uint32_t barrier = w.reg<uint32_t>(i.o[2])[l] & ((1u << rank_shift) - 1);
     Cluster& cluster = *w.block->cluster;
     uint32_t blocks = 1u << w.block->rank;
@@ -70,8 +75,9 @@ void load_box(Warp& w, const Instruction& i, uint32_t mask) {
       if (rank >= cluster.blocks.size()) fault("a copy to a block that the cluster doesn't have");
       const auto copy = [box, rank, barrier, &w, &cluster, started = w.now()] {
         Block& block = cluster.blocks[rank];
+        if (block.warps_left == 0) fault("a box is copied to a block that has ended");
         const uint32_t begin = box.shared & ((1u << rank_shift) - 1);
-        check_free(block, begin, box.bytes());
+        check_unread(block, begin, begin + box.bytes());
         box.each_unit(w, block, Warp::Use::read, [](uint8_t* to, const uint8_t* from, uint32_t bytes) {
           from ? std::memcpy(to, from, bytes) : std::memset(to, 0, bytes);
         });
@@ -93,8 +99,9 @@ void load_box(Warp& w, const Instruction& i, uint32_t mask) {
 // Operands: map, column, row, from.
 void store_box(Warp& w, const Instruction& i, uint32_t mask) {
   each_lane(mask, [&](uint32_t l) {
-    const Box box{map_at(w.reg<uint64_t>(i.o[0])[l]), static_cast<int32_t>(w.reg<uint32_t>(i.o[1])[l]),
+    const Box box{map_at(w, w.reg<uint64_t>(i.o[0])[l]), static_cast<int32_t>(w.reg<uint32_t>(i.o[1])[l]),
                   static_cast<int32_t>(w.reg<uint32_t>(i.o[2])[l]), w.reg<uint32_t>(i.o[3])[l]};
+    if (w.launch->overlaps && !w.block->waited) box.check_use(w, Warp::Use::write);
     w.stores.add(w.coin(), [box, &w, started = w.now()] {
       box.each_unit(w, *w.block, Warp::Use::write, [](const uint8_t* from, uint8_t* to, uint32_t bytes) {
         if (to) std::memcpy(to, from, bytes);

@@ -34,9 +34,11 @@ void Warp::leave(uint32_t mask) {
   }
 }
 
-bool Warp::together(uint32_t wanted) {
+bool Warp::together(uint32_t wanted, uint32_t mask) {
+  if (mask & ~wanted) fault("a lane executes what it says it takes no part in");
   wanted &= live;
   if ((active & wanted) == wanted) {
+    if (mask != wanted) fault("lanes pass by an instruction that all have to execute");
     futile = 0;
     return true;
   }
@@ -89,7 +91,17 @@ Block& Warp::block_of(uint32_t address) const {
   const uint32_t rank = address >> rank_shift;
   if (rank == 0) return *block;
   if (rank > block->cluster->blocks.size()) fault("an address of a block that the cluster doesn't have");
-  return block->cluster->blocks[rank - 1];
+  Block& other = block->cluster->blocks[rank - 1];
+  if (other.warps_left == 0) fault("an address of a block that has ended");
+  return other;
+}
+
+void check_unread(const Block& block, uint32_t begin, uint32_t end) {
+  for (const Warp& w : block.cluster->warps) {
+    if (w.block == &block && w.matrix_reads.touch(begin, end)) {
+      fault("shared memory is overwritten that a matrix instruction under way may read");
+    }
+  }
 }
 
 void Warp::release(uint64_t object) const {
@@ -110,11 +122,21 @@ uint8_t* Warp::shared(uint32_t address, uint32_t bytes, Use use) const {
     fault("shared memory: " + std::to_string(bytes) + " bytes at " + std::to_string(static_cast<int32_t>(at)) + " of " +
           std::to_string(b.shared.size()));
   }
+  if (use == Use::write && block->cluster->matrix_reads) check_unread(b, shared_begin + at, shared_begin + at + bytes);
   if (RaceCheck* races = block->cluster->races.get()) {
     if (use == Use::read) races->read(in_cluster, races->clock(in_cluster), b.rank, at, bytes);
     if (use == Use::write) races->write(in_cluster, races->clock(in_cluster), b.rank, at, bytes);
   }
   return b.shared.data() + at;
+}
+
+uint32_t uniform(const Warp& w, uint32_t place, uint32_t mask) {
+  const auto* x = w.reg<uint32_t>(place);
+  const uint32_t first = x[__builtin_ctz(mask)];
+  each_lane(mask, [&](uint32_t l) {
+    if (x[l] != first) fault("an operand that differs from lane to lane where it may not");
+  });
+  return first;
 }
 
 }  // namespace npr::gpu

@@ -129,6 +129,7 @@ struct Reads : Groups<std::pair<uint32_t, uint32_t>> {
   void wait(size_t pending) {
     Groups::wait(pending, [](const auto&) {});
   }
+  bool none() const { return open.empty() && closed.empty(); }
   bool touch(uint32_t begin, uint32_t end) const {
     const auto in = [&](const auto& group) {
       for (const auto& [first, last] : group) {
@@ -155,6 +156,7 @@ struct Warp {
   uint32_t futile = 0;       // regroupings without progress
   bool stalled = false;      // has just found that what it waits for has not come
   uint8_t barrier = 0;       // that it waits at
+  bool arrived = false;      // at the cluster's barrier, and has not waited there
   uint32_t arrived_at = 0;   // the phase of the cluster's barrier
   std::vector<Group> others;
   uint8_t* file = nullptr;  // registers
@@ -174,8 +176,9 @@ struct Warp {
   // The lanes of `mask` go to `target`, the others of the group go on.
   void jump(uint32_t mask, uint32_t target);
   void leave(uint32_t mask);
-  // For instructions of all lanes of `wanted`: whether they are here. If not, the group waits and another goes on.
-  bool together(uint32_t wanted);
+  // For instructions of all lanes of `wanted`, executed by `mask`: whether they are here. If not, the group waits and
+  // another goes on.
+  bool together(uint32_t wanted, uint32_t mask);
   // Goes on with the group that is furthest behind, joined by those that are as far.
   void regroup();
   void set_limit();
@@ -205,17 +208,27 @@ struct Cluster {
   std::vector<Warp> warps;
   uint32_t arrived = 0;  // warps at the cluster's barrier, in this phase
   uint32_t phase = 0;
+  uint32_t warps_left = 0;
+  uint32_t matrix_reads = 0;                     // groups of matrix instructions under way, of all warps
   std::vector<std::function<void()>> in_flight;  // tensor copies on their way
   std::unique_ptr<RaceCheck> races;              // where it is asked for
 
   // The warps that wait there go on.
   void release(Block& block, uint32_t barrier);
+  // Where all that are left have come to the cluster's barrier.
+  void settle();
 };
 
 // The 128-byte swizzle: of an address in shared memory, bits 4 to 6 are mixed with bits 7 to 9.
 constexpr uint32_t swizzled_128(uint32_t address) { return address ^ (address >> 3 & 0x70); }
 
+// Faults where a matrix instruction under way may read what is to be overwritten.
+void check_unread(const Block& block, uint32_t begin, uint32_t end);
+
 [[noreturn]] void fault(const std::string& what);
+
+// Of an operand that is the same for all lanes of the mask.
+uint32_t uniform(const Warp& w, uint32_t place, uint32_t mask);
 
 // Runs all blocks, and adds what they write. Throws Fault.
 void run(const Launch& launch, uint64_t seed, Written& written);

@@ -162,6 +162,13 @@ class PlainPolicies : public npr::compute::Policies {
   }
 };
 
+// A backend whose logits the host looks at.
+class HostBackend : public ForwardingBackend {
+ public:
+  using ForwardingBackend::ForwardingBackend;
+  npr::compute::Policies* policies() override { return nullptr; }
+};
+
 // A backend whose logits the host must not look at where it need not.
 class FarBackend : public ForwardingBackend {
  public:

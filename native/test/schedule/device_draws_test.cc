@@ -172,7 +172,7 @@ TEST(scores_have_the_bits_of_the_host) {
 TEST(answers_have_the_bits_of_the_host) {
   PlainPolicies plain;
   plain.refuses = 5;
-  World near({.threads = 2}), far({.threads = 2, .policies = &plain});
+  World near({.threads = 2, .on_host = true}), far({.threads = 2, .policies = &plain});
   RequestMaker random(3);
   std::vector<npr::Request> requests;
   for (npr::RequestId id = 1; id <= 60; id += check::stride()) requests.push_back(random.make(id));

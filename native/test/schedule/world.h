@@ -76,6 +76,7 @@ struct Setup {
   npr::compute::WeightFormat weights = npr::compute::WeightFormat::bf16;
   npr::schedule::Options options = {};
   PlainPolicies* policies = nullptr;  // that look at logits which the host then does not see
+  bool on_host = false;               // the host looks at all logits
 };
 
 // Everything that a caller could see of one request.
@@ -186,6 +187,7 @@ class World {
     if (setup.policies && !backend->policies()) {
       backend = std::make_unique<FarBackend>(std::move(backend), *setup.policies);
     }
+    if (setup.on_host) backend = std::make_unique<HostBackend>(std::move(backend));
     const uint64_t slot_bytes = checkpoint().config().kv_shape().slot_bytes();
     auto model =
         std::make_unique<npr::model::Model>(checkpoint(), std::move(backend), setup.slots * slot_bytes, setup.rows);

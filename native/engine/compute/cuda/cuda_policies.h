@@ -40,7 +40,7 @@ class CudaPolicies : public Policies {
   DeviceArray maxima_;    // [rows, chunks] or [rows, groups]
   DeviceArray values_;    // [rows]
   DeviceArray counts_;    // [rows, chunks]
-  DeviceArray entries_;   // [rows, most]
+  DeviceArray entries_;   // [rows, most], or the logits that are gathered
   PinnedArray received_;  // results on the host
 };
 
