@@ -24,10 +24,13 @@ constexpr size_t most_edits = 8192;
 
 // What any list of the row's tokens has at least.
 size_t least_edits(const Row& row) {
+  const Params& p = *row.params;
+  const bool repeats = p.repetition_penalty != 1.0f;
   size_t most = 0;
-  if (!row.params->penalizes()) return most;
-  for (const Histogram* layer : row.response) most = std::max(most, layer->entries().size());
-  if (row.prompt && row.params->repetition_penalty != 1.0f) most = std::max(most, row.prompt->entries().size());
+  if (repeats && row.prompt) most = row.prompt->entries().size();
+  if (repeats || p.presence_penalty != 0.0f || p.frequency_penalty != 0.0f) {
+    for (const Histogram* layer : row.response) most = std::max(most, layer->entries().size());
+  }
   return most;
 }
 

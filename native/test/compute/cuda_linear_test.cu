@@ -23,9 +23,9 @@ constexpr std::pair<uint32_t, uint32_t> large_shapes[] = {
     {6144, 2560}, {2560, 4096}, {19456, 2560}, {2560, 9728}, {3456, 1096}};
 
 // In software the largest products would take minutes each.
-bool sampled() { return std::getenv("NPR_SOFTWARE_GPU_CAPABILITY") != nullptr; }
+bool in_software() { return std::getenv("NPR_SOFTWARE_GPU_CAPABILITY") != nullptr; }
 std::vector<std::pair<uint32_t, uint32_t>> large_ones() {
-  if (sampled()) return {large_shapes[4]};
+  if (in_software()) return {large_shapes[4]};
   return {std::begin(large_shapes), std::end(large_shapes)};
 }
 
@@ -85,7 +85,7 @@ TEST(large_products_are_the_sums) {
       const CudaMatrix w(n, k);
       device.randomize(w, 1);
       for (const uint32_t rows : {5, 40, 300}) {
-        if (sampled() && rows > 5) continue;
+        if (in_software() && rows > 5) continue;
         const auto x = device.random<bf16>(rows, k, 2);
         const DeviceArray out(size_t{rows} * n * sizeof(float), "a test");
         linear.run(x.as<bf16>(), rows, w, out.as<float>(), false);
@@ -103,7 +103,7 @@ TEST(rows_change_no_bit) {
   each_instruction([&](Instruction instruction) {
     Device device;
     CudaLinear linear(device.stream(), instruction);
-    const uint32_t most = sampled() ? 330 : 4100;
+    const uint32_t most = in_software() ? 330 : 4100;
     for (const auto& [n, k] : large_ones()) {
       const CudaMatrix w(n, k);
       device.randomize(w, 1);
@@ -113,7 +113,7 @@ TEST(rows_change_no_bit) {
       uint32_t at = 0;
       linear.run(x.as<bf16>(), most, w, all.as<float>(), false);
       for (const uint32_t rows : row_counts) {
-        if (rows > most || (sampled() && at++ % 4)) continue;
+        if (rows > most || (in_software() && at++ % 4)) continue;
         const size_t first = most - rows;
         linear.run(x.as<bf16>() + first * k, rows, w, some.as<float>(), false);
         note(faults, case_name(instruction, rows, n, k),
@@ -136,7 +136,7 @@ TEST(tiles_change_no_bit) {
   std::string faults;
   std::vector<std::pair<uint32_t, uint32_t>> shapes = {
       {1026, 1096}};  // lines that are no multiple of 16 bytes, in parts
-  if (!sampled()) {
+  if (!in_software()) {
     shapes.emplace_back(10242, 1096);  // and whole
     shapes.insert(shapes.end(), std::begin(large_shapes), std::end(large_shapes));
   }
@@ -172,9 +172,9 @@ TEST(replays_are_in_order) {
     constexpr uint32_t n = 2560, k = 1024;
     const CudaMatrix w(n, k);
     device.randomize(w, 1);
-    const int times = sampled() ? 3 : 20;
+    const int times = in_software() ? 3 : 20;
     for (const uint32_t rows : {1, 32, 128, 700}) {
-      if (sampled() && rows > 32) continue;
+      if (in_software() && rows > 32) continue;
       const auto x = device.random<bf16>(rows, k, 2);
       const DeviceArray once(size_t{rows} * n * sizeof(float), "a test"), replayed(once.bytes(), "a test");
       const auto work = [&](const DeviceArray& out) {
@@ -237,7 +237,7 @@ TEST(rows_change_no_bit_of_their_gradients) {
   each_instruction([&](Instruction instruction) {
     Device device;
     CudaLinear linear(device.stream(), instruction);
-    const uint32_t n = 136, k = sampled() ? 320 : 2560, most = sampled() ? 600 : 8192;
+    const uint32_t n = 136, k = in_software() ? 320 : 2560, most = in_software() ? 600 : 8192;
     const CudaMatrix w(n, k);
     device.randomize(w, 1);
     const auto g = device.random<float>(most, n, 2);

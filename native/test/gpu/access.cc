@@ -1,6 +1,5 @@
 // Loads, stores, copies in the background from global to shared memory, and atomics.
 #include <algorithm>
-#include <type_traits>
 
 #include "gpu/decoder.h"
 

@@ -159,15 +159,15 @@ Handler decode_conversion(Decoder& d, const Statement& s, const Opcode& o, Instr
   }
   if (o.base() != "cvt" || o.size() < 3) return nullptr;
   const std::string_view to = o.part(o.size() - 2), from = o.last();
-  if (to == "bf16x2" && from == "f32" && o.has("rn")) {
+  if (to == "bf16x2" && from == "f32" && o.has("rn") && o.size() == 4) {
     d.reg(operands[0]).value(operands[1], 32).value(operands[2], 32);
     return &round_pair;
   }
-  if (to == "bf16" && from == "f32" && o.has("rn")) {
+  if (to == "bf16" && from == "f32" && o.has("rn") && o.size() == 4) {
     d.reg(operands[0]).value(operands[1], 32);
     return &round_one;
   }
-  if (to == "f32" && (from == "f16" || from == "bf16")) {
+  if (to == "f32" && (from == "f16" || from == "bf16") && o.size() == 3) {
     d.reg(operands[0]).value(operands[1], 16);
     return from == "f16" ? &from_half : &from_bfloat;
   }
@@ -175,8 +175,7 @@ Handler decode_conversion(Decoder& d, const Statement& s, const Opcode& o, Instr
     d.reg(operands[0]).reg(operands[1]);
     return &widen;
   }
-  // Of the parts between the two only those that round to an integer, or to the nearest narrower float, or saturate
-  // a float.
+  // Of the parts between the two only those that round to an integer, or to the nearest float, or saturate a float.
   for (size_t k = 1; k + 2 < o.size(); ++k) {
     const std::string_view part = o.part(k);
     const bool to_integer = to[0] != 'f' && from[0] == 'f' && part.size() == 3 && part.ends_with('i');

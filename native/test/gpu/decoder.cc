@@ -79,8 +79,10 @@ void Decoder::lay_out() {
   std::map<std::string, Variable> used;  // of the module's, by functions that became part of the kernel
   for (const Statement& s : text_.statements) {
     for (const std::string& operand : s.operands) {
-      const auto found = module_.shared.find(operand);
-      if (found != module_.shared.end()) used.insert(*found);
+      each_name(operand, [&](const std::string& name) {
+        const auto found = module_.shared.find(name);
+        if (found != module_.shared.end()) used.insert(*found);
+      });
     }
   }
   place(used);

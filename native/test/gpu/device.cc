@@ -138,7 +138,7 @@ void Device::launch(const Launch& given, CUstream_st& stream) {
   Written written;
   try {
     run(launch, seed_ + ++launches_, written);
-  } catch (const Fault& error) {
+  } catch (const std::exception& error) {
     std::fprintf(stderr, "software GPU: %s: %s\n", launch.kernel->name.c_str(), error.what());
     lost_ = cudaErrorLaunchFailure;
   }

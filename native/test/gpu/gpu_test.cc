@@ -172,6 +172,22 @@ TEST(blocks_that_have_ended_are_out_of_reach) {
   CHECK(CHECK_THROWS(execute(body, out, 32, 2, 2)).starts_with("an address of a block that has ended"));
 }
 
+TEST(clusters_meet) {
+  const std::string arrive = "barrier.cluster.arrive.release.aligned;", wait = "barrier.cluster.wait.acquire.aligned;";
+  check_fault(arrive + arrive + wait, "a warp arrives at the cluster's barrier twice");
+  check_fault(wait, "a warp waits at the cluster's barrier where it has not arrived");
+  check_fault(arrive, "a warp ends that has arrived at the cluster's barrier");
+  // Block 1 writes to block 0, which reads: in order by a barrier that is no relaxed one.
+  const Words out(64);
+  const std::string word =
+      ".shared .align 4 .b8 words[4]; mov.u32 %r4, words; mov.u32 %r2, %cluster_ctarank; setp.eq.u32 %p0, %r2, 0;\n" +
+      arrive + wait + "mapa.shared::cluster.u32 %r5, %r4, 0; @!%p0 st.shared::cluster.u32 [%r5], %r0;";
+  const std::string read = wait + "@%p0 ld.shared.u32 %r1, [%r4];" + arrive + wait;
+  execute(word + arrive + read, out, 32, 2, 2);
+  CHECK(CHECK_THROWS(execute(word + "barrier.cluster.arrive.relaxed.aligned;" + read, out, 32, 2, 2))
+            .starts_with("shared memory: a race at 0"));
+}
+
 TEST(launches_that_overlap_wait_for_each_other) {
   const Words out(32);
   Written before;
@@ -207,8 +223,8 @@ TEST(races_are_told) {
 }
 
 TEST(what_is_not_known_is_told) {
-  for (const char* rounding :
-       {"cvt.rmi.f32.f32 %f1, %f0;", "add.rp.f32 %f1, %f0, %f0;", "mul.ftz.f32 %f1, %f0, %f0;"}) {
+  for (const char* rounding : {"cvt.rmi.f32.f32 %f1, %f0;", "add.rp.f32 %f1, %f0, %f0;", "mul.ftz.f32 %f1, %f0, %f0;",
+                               "cvt.rn.relu.bf16x2.f32 %r1, %f0, %f0;"}) {
     check_fault(std::string("mov.f32 %f0, 0f3F800000;") + rounding, "an instruction that this device doesn't have");
   }
   check_fault("tex.1d.v4.f32.f32 {%f0, %f1, %f2, %f3}, [%rd0, {%f0}];", "an instruction that this device doesn't have");

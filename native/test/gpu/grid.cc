@@ -67,7 +67,6 @@ class Runner {
                                                    k.static_shared + launch.dynamic_shared);
     }
     arena_ = Arena(file_bytes * cluster_.warps.size());
-    std::fill_n(arena_.get(), file_bytes * cluster_.warps.size(), uint8_t{0xD5});
     for (Block& block : cluster_.blocks) {
       block.cluster = &cluster_;
       block.shared.resize(k.static_shared + launch.dynamic_shared);
@@ -148,6 +147,8 @@ class Runner {
       w.matrix_reads = {};
       w.random.seed(static_cast<uint32_t>(random_()));
       w.view.forget();
+      std::fill_n(w.file, launch_.kernel->constants_begin, uint8_t{0xD5});
+      std::fill_n(w.local, size_t{launch_.kernel->local_bytes} * lanes, uint8_t{0xD5});
       for (const auto& [which, at] : launch_.kernel->specials) {
         for (uint32_t l = 0; l < lanes; ++l) w.reg<uint32_t>(at)[l] = special(launch_, *w.block, which, first + l);
       }
@@ -204,6 +205,8 @@ class Runner {
   void ended(Warp& w) {
     if (!w.stores.open.empty() || !w.stores.closed.empty())
       fault("a warp ends before its stores have read shared memory");
+    if (!w.matrix_reads.none()) fault("a warp ends before its matrix instructions have");
+    if (w.arrived) fault("a warp ends that has arrived at the cluster's barrier and has not waited there");
     Block& block = *w.block;
     --block.warps_left;
     --cluster_.warps_left;

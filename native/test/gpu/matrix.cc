@@ -152,10 +152,12 @@ void reads(Warp& w, const Operand& operand, uint32_t first, uint32_t rows, bool 
     for (uint32_t strip = first / 64; strip < (first + rows + 63) / 64; ++strip) {
       const uint32_t begin = operand.start + strip * operand.leading;
       w.matrix_reads.add(begin, begin + 2 * operand.stride);
+      ++w.block->cluster->matrix_reads;
     }
   } else {
     const uint32_t begin = (operand.start & ~127u) + first / 8 * operand.stride;
     w.matrix_reads.add(begin, begin + rows / 8 * operand.stride);
+    ++w.block->cluster->matrix_reads;
   }
 }
 
@@ -187,14 +189,12 @@ void wgmma(Warp& w, const Instruction& i, uint32_t mask) {
   for (uint32_t column = 0; column < n; column += 8) multiply_add(&c[0][column], a, &b[0][column], most_columns);
   write_c(w, i.o, n / 8, &c[0][0], most_columns);
 }
-void wgmma_commit(Warp& w, const Instruction&, uint32_t) {
-  w.matrix_reads.commit();
-  ++w.block->cluster->matrix_reads;
-}
+void wgmma_commit(Warp& w, const Instruction&, uint32_t) { w.matrix_reads.commit(); }
 void wgmma_wait(Warp& w, const Instruction& i, uint32_t) {
-  const size_t before = w.matrix_reads.closed.size();
+  uint32_t& under_way = w.block->cluster->matrix_reads;
+  under_way -= w.matrix_reads.count();
   w.matrix_reads.wait(static_cast<size_t>(i.immediate));
-  w.block->cluster->matrix_reads -= static_cast<uint32_t>(before - w.matrix_reads.closed.size());
+  under_way += w.matrix_reads.count();
 }
 void wgmma_fence(Warp&, const Instruction&, uint32_t) {}
 

@@ -3,7 +3,8 @@
 //
 // Vector clocks, as FastTrack has them (Flanagan and Freund, 2009): a warp's clock says up to where it has seen every
 // warp of the cluster. Barriers of blocks and of the cluster and mbarriers pass clocks on; a copy in the background
-// counts as its warp's, at the time when it was started. What lanes of one warp do to each other is not seen.
+// counts as its warp's, at the time when it was started. What lanes of one warp do to each other is not seen, nor
+// atomics; neighbours within four bytes count as one.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -26,6 +27,12 @@ class RaceCheck {
   void read(uint32_t warp, const Clock& at, uint32_t block, uint32_t offset, uint32_t bytes);
   void write(uint32_t warp, const Clock& at, uint32_t block, uint32_t offset, uint32_t bytes);
   const Clock& clock(uint32_t warp) const { return clocks_[warp]; }
+  // The clock that a copy takes along; what the warp does next is later.
+  Clock started(uint32_t warp) {
+    Clock out = clocks_[warp];
+    ++clocks_[warp][warp];
+    return out;
+  }
 
   // Warps that have met: each has seen what all did before.
   void meet(std::span<const uint32_t> warps);

@@ -1,7 +1,6 @@
 #include "gpu/registers.h"
 
 #include <algorithm>
-#include <cctype>
 
 namespace npr::gpu {
 namespace {
@@ -11,24 +10,6 @@ struct Life {
   uint32_t bits, first, last;  // statements
   bool read_first;             // or written where some lanes, or none, come by
 };
-
-// Calls f(name) for what may be a register in an operand.
-template <class F>
-void each_name(const std::string& operand, F f) {
-  for (size_t begin = 0; begin < operand.size();) {
-    const auto inside = [&](char c) {
-      return std::isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '$' || c == '%' || c == '#';
-    };
-    if (!inside(operand[begin])) {
-      ++begin;
-      continue;
-    }
-    size_t end = begin;
-    while (end < operand.size() && inside(operand[end])) ++end;
-    f(operand.substr(begin, end - begin));
-    begin = end;
-  }
-}
 
 uint32_t bits_in(const KernelText& text, const std::string& name) {
   const auto named = text.registers.find(name);

@@ -95,6 +95,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* out, int) {
 }
 cudaError_t cudaDeviceSynchronize() {
   return call([](Device& device) {
+    if (npr::gpu::capturing()) return cudaErrorStreamCaptureUnsupported;
     device.drain_all();
     return cudaSuccess;
   });

@@ -10,6 +10,7 @@ using npr::gpu::Function;
 namespace {
 
 constexpr size_t most_shared = 227 << 10;  // of a block
+constexpr uint32_t most_blocks = 1 << 24;  // of this device, along x
 
 struct Configuration {
   dim3 grid, block;
@@ -26,8 +27,9 @@ cudaError_t launch(const void* function, dim3 grid, dim3 block, dim3 cluster, si
     try {
       const npr::gpu::Kernel& kernel = device.kernel(*f);
       const uint64_t threads = uint64_t{block.x} * block.y * block.z;
-      if (!grid.x || !grid.y || !grid.z || grid.y > 65535 || grid.z > 65535 || !threads || threads > 1024 ||
-          grid.x % cluster.x || grid.y % cluster.y || grid.z % cluster.z) {
+      if (!cluster.x || !cluster.y || !cluster.z || !grid.x || !grid.y || !grid.z || grid.x > most_blocks ||
+          grid.y > 65535 || grid.z > 65535 || !threads || threads > 1024 || grid.x % cluster.x || grid.y % cluster.y ||
+          grid.z % cluster.z) {
         return cudaErrorInvalidConfiguration;
       }
       if (shared > f->most_dynamic_shared || kernel.static_shared + shared > most_shared) return cudaErrorInvalidValue;

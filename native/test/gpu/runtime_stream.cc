@@ -39,6 +39,7 @@ cudaError_t cudaEventDestroy(cudaEvent_t event) {
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   return call([&](Device& device) {
     if (event->stream) device.drain(*event->stream, &event->recorded);
+    if (device.stream(stream).capture) return cudaErrorStreamCaptureUnsupported;  // no graph of the engine's has one
     event->recorded = false;
     event->stream = &device.stream(stream);
     device.add(stream, [event](CUstream_st&) {

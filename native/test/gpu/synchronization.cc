@@ -1,5 +1,4 @@
 // Control flow and barriers: of warps, blocks and clusters, and mbarriers.
-#include <algorithm>
 #include <set>
 
 #include "gpu/decoder.h"
@@ -56,13 +55,13 @@ void barrier_or(Warp& w, const Instruction& i, uint32_t mask) {
 }
 void warp_barrier(Warp& w, const Instruction& i, uint32_t mask) { w.together(uniform(w, i.o[0], mask), mask); }
 
-void cluster_arrive(Warp& w, const Instruction&, uint32_t mask) {
+void cluster_arrive(Warp& w, const Instruction& i, uint32_t mask) {
   if (!w.together(all_lanes, mask)) return;
   if (w.arrived) fault("a warp arrives at the cluster's barrier twice");
   Cluster& c = *w.block->cluster;
   w.arrived = true;
   w.arrived_at = c.phase;
-  w.release(0);
+  if (i.immediate) w.release(0);  // not where it is relaxed
   ++c.arrived;
   c.settle();
 }
@@ -187,7 +186,10 @@ Handler decode_synchronization(Decoder& d, const Statement& s, const Opcode& o, 
     d.reg(operands[0]).value(operands[1], 32).value(operands[2], 32);
     return &map_to_rank;
   }
-  if (s.opcode.starts_with("barrier.cluster.arrive")) return &cluster_arrive;
+  if (s.opcode.starts_with("barrier.cluster.arrive")) {
+    i.immediate = !o.has("relaxed");
+    return &cluster_arrive;
+  }
   if (s.opcode.starts_with("barrier.cluster.wait")) return &cluster_wait;
   if (s.opcode == "bar.warp.sync") {
     d.value(operands[0], 32);

@@ -122,12 +122,14 @@ void store_counted(Warp& w, const Instruction& i, uint32_t mask) {
     const uint32_t to = w.reg<uint32_t>(i.o[0])[l], barrier = w.reg<uint32_t>(i.o[2])[l],
                    x = w.reg<uint32_t>(i.o[1])[l];
     const auto copy = [=, &w, started = w.now()] {
+      uint8_t* const at = w.shared(to, 4, Warp::Use::unseen);
+      const uint32_t begin = to & ((1u << rank_shift) - 1);
+      check_unread(w.block_of(to), begin, begin + 4);
       if (RaceCheck* races = w.block->cluster->races.get()) {
-        const uint32_t begin = to & ((1u << rank_shift) - 1);
         races->write(w.in_cluster, started, w.block_of(to).rank, begin - shared_begin, 4);
         races->release(started, mbarrier_object(w, barrier));
       }
-      std::memcpy(w.shared(to, 4, Warp::Use::unseen), &x, 4);
+      std::memcpy(at, &x, 4);
       mbarrier_at(w, barrier).complete(4);
     };
     if (w.coin()) {

@@ -111,8 +111,8 @@ void Warp::acquire(uint64_t object) const {
   if (RaceCheck* races = block->cluster->races.get()) races->acquire(in_cluster, object);
 }
 Clock Warp::now() const {
-  const RaceCheck* races = block->cluster->races.get();
-  return races ? races->clock(in_cluster) : Clock{};
+  RaceCheck* races = block->cluster->races.get();
+  return races ? races->started(in_cluster) : Clock{};
 }
 
 uint8_t* Warp::shared(uint32_t address, uint32_t bytes, Use use) const {

@@ -129,7 +129,12 @@ struct Reads : Groups<std::pair<uint32_t, uint32_t>> {
   void wait(size_t pending) {
     Groups::wait(pending, [](const auto&) {});
   }
-  bool none() const { return open.empty() && closed.empty(); }
+  bool none() const { return count() == 0; }
+  uint32_t count() const {
+    size_t out = open.size();
+    for (const auto& group : closed) out += group.size();
+    return static_cast<uint32_t>(out);
+  }
   bool touch(uint32_t begin, uint32_t end) const {
     const auto in = [&](const auto& group) {
       for (const auto& [first, last] : group) {
@@ -183,7 +188,7 @@ struct Warp {
   void regroup();
   void set_limit();
 
-  enum class Use : uint8_t { read, write, unseen };  // unseen: by what looks for races
+  enum class Use : uint8_t { read, write, unseen };  // unseen: it is looked for elsewhere
   // At most 64 bytes of global memory, within a line: of one allocation, and none that a launch before may still use.
   uint8_t* global_at(uint64_t address, uint64_t bytes, Use use);
   void note_use(uint64_t address, Use use);
@@ -194,7 +199,7 @@ struct Warp {
   // cluster's barrier, 0; the clock that a copy takes along.
   void release(uint64_t object) const;
   void acquire(uint64_t object) const;
-  Clock now() const;
+  Clock now() const;  // what the warp does next is later
   bool coin() { return random() & 1; }
 };
 
@@ -209,7 +214,7 @@ struct Cluster {
   uint32_t arrived = 0;  // warps at the cluster's barrier, in this phase
   uint32_t phase = 0;
   uint32_t warps_left = 0;
-  uint32_t matrix_reads = 0;                     // groups of matrix instructions under way, of all warps
+  uint32_t matrix_reads = 0;                     // what matrix instructions under way may read, of all warps
   std::vector<std::function<void()>> in_flight;  // tensor copies on their way
   std::unique_ptr<RaceCheck> races;              // where it is asked for
 
