@@ -72,26 +72,28 @@ void Engine::sample_rows(LogitBlock& block, std::span<const SampleRow> rows) {
 std::vector<uint32_t> Engine::draw_on_device(LogitBlock& block, std::span<const SampleRow> rows,
                                              std::span<Draw> draws) {
   const auto count = static_cast<uint32_t>(rows.size());
-  std::vector<uint8_t> takes(count, false);
-  if (block.backend.policies()) {
-    if (row_edits_.size() < count) row_edits_.resize(count);
-    const auto look = [&](uint32_t i) {
-      thread_local std::vector<const sample::Histogram*> layers;
-      takes[i] = sample::PolicyBatch::edits_of(row_of(rows[i], nullptr, layers), row_edits_[i]);
-    };
-    // A penalty looks at every token so far: microseconds a row.
-    if (std::ranges::any_of(rows, [](const SampleRow& row) { return row.active->request.sampling.penalizes(); })) {
-      block.backend.parallel(count, look);
-    } else {
-      for (uint32_t i = 0; i < count; ++i) look(i);
-    }
-  }
-  std::vector<uint32_t> left, added;
+  const bool device = block.backend.policies();
   std::vector<const sample::Histogram*> layers;
+  std::vector<uint32_t> left, added;
+  std::vector<uint8_t> takes(count, false);
   device_draws_.clear();
+  if (device && row_edits_.size() < count) row_edits_.resize(count);
+  // A penalty looks at every token so far: microseconds a row.
+  const bool ahead = device && std::ranges::any_of(
+                                   rows, [](const SampleRow& row) { return row.active->request.sampling.penalizes(); });
+  if (ahead) {
+    block.backend.parallel(count, [&](uint32_t i) {
+      thread_local std::vector<const sample::Histogram*> own_layers;
+      takes[i] = sample::PolicyBatch::edits_of(row_of(rows[i], nullptr, own_layers), row_edits_[i]);
+    });
+  }
   for (uint32_t i = 0; i < count; ++i) {
+    if (device) {
+      const sample::Row row = row_of(rows[i], nullptr, layers);
+      if (!ahead) takes[i] = sample::PolicyBatch::edits_of(row, row_edits_[i]);
+      if (takes[i]) device_draws_.add(row, rows[i].logits - block.first, row_edits_[i]);
+    }
     (takes[i] ? added : left).push_back(i);
-    if (takes[i]) device_draws_.add(row_of(rows[i], nullptr, layers), rows[i].logits - block.first, row_edits_[i]);
   }
   if (added.empty()) return left;
   std::vector<DeviceDraws::Outcome> outcomes(added.size());

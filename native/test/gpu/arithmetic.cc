@@ -199,10 +199,6 @@ Handler wide_handler(std::string_view base, std::string_view type) {
     if (type == "u16") return &map<MultiplyWide<uint16_t, uint32_t>, uint32_t, uint16_t, uint16_t>;
     if (type == "s16") return &map<MultiplyWide<int16_t, int32_t>, int32_t, int16_t, int16_t>;
   }
-  if (base == "mad") {
-    if (type == "u32") return &map<MultiplyAddWide<uint32_t, uint64_t>, uint64_t, uint32_t, uint32_t, uint64_t>;
-    if (type == "s32") return &map<MultiplyAddWide<int32_t, int64_t>, int64_t, int32_t, int32_t, int64_t>;
-  }
   return nullptr;
 }
 
@@ -243,7 +239,6 @@ Handler decode_arithmetic(Decoder& d, const Statement& s, const Opcode& o, Instr
     if (!run) return nullptr;
     const uint32_t bits = bits_of_type(type);
     d.reg(operands[0]).value(operands[1], bits).value(operands[2], bits);
-    if (base == "mad") d.value(operands[3], 2 * bits);
     return run;
   }
   if (base == "clz" && type == "b64") {

@@ -42,10 +42,6 @@ struct MultiplyWide {
   static Wide of(T a, T b) { return static_cast<Wide>(a) * static_cast<Wide>(b); }
 };
 template <class T, class Wide>
-struct MultiplyAddWide {
-  static Wide of(T a, T b, Wide c) { return Add<Wide>::of(static_cast<Wide>(a) * static_cast<Wide>(b), c); }
-};
-template <class T, class Wide>
 struct MultiplyHigh {
   static T of(T a, T b) { return static_cast<T>((static_cast<Wide>(a) * static_cast<Wide>(b)) >> (8 * sizeof(T))); }
 };

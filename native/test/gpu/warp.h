@@ -6,11 +6,12 @@
 #include <functional>
 #include <random>
 #include <stdexcept>
-#include <unordered_map>
 
+#include "gpu/background.h"
 #include "gpu/memory.h"
 #include "gpu/program.h"
 #include "gpu/race_check.h"
+#include "gpu/written.h"
 
 namespace npr::gpu {
 
@@ -22,38 +23,6 @@ struct Fault : std::runtime_error {
 struct Dim {
   uint32_t x = 1, y = 1, z = 1;
   uint64_t count() const { return uint64_t{x} * y * z; }
-};
-
-// Global memory that kernels have written to, by lines of 64 bytes.
-class Written {
- public:
-  void add(uint64_t address) {
-    const uint64_t page = address / page_bytes;
-    if (!last_ || page != last_page_) {
-      last_ = &pages_[page];
-      last_page_ = page;
-    }
-    *last_ |= line(address);
-  }
-  bool has(uint64_t address) const {
-    const auto found = pages_.find(address / page_bytes);
-    return found != pages_.end() && found->second & line(address);
-  }
-  void merge(const Written& other) {
-    for (const auto& [page, lines] : other.pages_) pages_[page] |= lines;
-  }
-  void clear() {
-    pages_.clear();
-    last_ = nullptr;
-  }
-
- private:
-  static constexpr uint64_t line_bytes = 64, page_bytes = 64 * line_bytes;
-  static uint64_t line(uint64_t address) { return uint64_t{1} << (address % page_bytes / line_bytes); }
-
-  std::unordered_map<uint64_t, uint64_t> pages_;  // a bit a line
-  uint64_t* last_ = nullptr;
-  uint64_t last_page_ = 0;
 };
 
 struct Launch {
@@ -89,61 +58,6 @@ struct Block {
 struct Group {
   uint32_t pc = 0, mask = 0;
   bool waits = false;  // at an instruction for lanes that have not come to it
-};
-
-// Work in the background by groups, of which all but the last few are waited for.
-template <class Item>
-struct Groups {
-  std::vector<Item> open;
-  std::vector<std::vector<Item>> closed;
-  void commit() {
-    closed.push_back(std::move(open));
-    open.clear();
-  }
-  template <class F>
-  void wait(size_t pending, F done) {
-    while (closed.size() > pending) {
-      for (const Item& item : closed.front()) done(item);
-      closed.erase(closed.begin());
-    }
-  }
-};
-
-// Copies that happen at once or when they are waited for: a program may rely on neither.
-struct Copies : Groups<std::function<void()>> {
-  void add(bool now, std::function<void()> copy) {
-    if (now) {
-      copy();
-    } else {
-      open.push_back(std::move(copy));
-    }
-  }
-  void wait(size_t pending) {
-    Groups::wait(pending, [](const auto& copy) { copy(); });
-  }
-};
-
-// Shared memory that matrix instructions may still be reading, addresses of the window.
-struct Reads : Groups<std::pair<uint32_t, uint32_t>> {
-  void add(uint32_t begin, uint32_t end) { open.push_back({begin, end}); }
-  void wait(size_t pending) {
-    Groups::wait(pending, [](const auto&) {});
-  }
-  bool none() const { return count() == 0; }
-  uint32_t count() const {
-    size_t out = open.size();
-    for (const auto& group : closed) out += group.size();
-    return static_cast<uint32_t>(out);
-  }
-  bool touch(uint32_t begin, uint32_t end) const {
-    const auto in = [&](const auto& group) {
-      for (const auto& [first, last] : group) {
-        if (begin < last && first < end) return true;
-      }
-      return false;
-    };
-    return in(open) || std::any_of(closed.begin(), closed.end(), in);
-  }
 };
 
 enum class State : uint8_t { running, at_barrier, at_cluster_barrier, done };
