@@ -9,10 +9,18 @@
 
 #include "check.h"
 #include "sample/cases.h"
+#include "sample/logit_row.h"
 
 namespace {
 
 using namespace test;
+
+// Which of two zeros is the maximum depends on who looks for it.
+TEST(certain_tokens_have_a_positive_zero) {
+  for (const float logit : {0.0f, -0.0f}) {
+    for (const float max : {0.0f, -0.0f}) CHECK(!std::signbit(log_probability(logit, max, 1, 1)));
+  }
+}
 
 TEST(agrees_with_a_plain_reference) {
   std::mt19937 random(20250101);
