@@ -206,7 +206,8 @@ void AttentionBackward::load_chunk(uint32_t layer, uint32_t head, const uint32_t
       const size_t pair = e * size_t{tile_slots};
       std::memcpy(rows + i * head_dim_ + e, key + pair, 2 * sizeof(bf16));
       std::memcpy(key_tiles + at + pair, key + pair, 2 * sizeof(bf16));
-      std::memcpy(value_tiles + at + pair, value + e, 2 * sizeof(bf16));
+      value_tiles[at + pair] = value[2 * e];
+      value_tiles[at + pair + 1] = value[2 * e + 2];
     }
   }
   std::memset(work.dk.as<float>(), 0, chunk * sizeof(float));

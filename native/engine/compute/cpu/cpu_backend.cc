@@ -245,7 +245,9 @@ void CpuBackend::rotate_and_store(uint32_t layer, const float* qkv, const Attent
     }
     for (uint32_t row = first; row < end; ++row) {
       for (uint32_t h = 0; h < kv_heads; ++h) {
-        kernels_.round(head(row, q_heads_ + kv_heads + h), head_dim, pool_.value(layer, h, batch_.slots[row]));
+        bf16 value[256];
+        kernels_.round(head(row, q_heads_ + kv_heads + h), head_dim, value);
+        pool_.store_value(layer, h, batch_.slots[row], value);
       }
     }
   });

@@ -80,21 +80,22 @@ inline void softmax(const ChunkTask& t, uint32_t first, float (*scores)[chunk_ke
   }
 }
 
-// out [R][head_dim] += probabilities [R][2 steps] . values, whose rows are `rows` [2 * steps]. Fetches the next chunk's
+// out [R][head_dim] += probabilities [R][2 steps] . values, whose pairs are `values` [steps]. Fetches the next chunk's
 // values: each step of sixteen columns a line.
-template <int R>
-inline void weigh(const ChunkTask& t, const Operand* probabilities, const bf16* const* rows, size_t steps, float* out) {
+template <int R, class B = Pairs>
+inline void weigh(const ChunkTask& t, const Operand* probabilities, const bf16* const* values, size_t steps,
+                  float* out) {
   each_part<vectors_beside(R)>(t.head_dim / 16, [&](auto v, uint32_t first) {
     constexpr int V = decltype(v)::value;
     Lines<V> ahead;
     for (int i = 0; i < V; ++i) ahead.first[i] = next_line(t, true, (first + i) * chunk_keys / 2);
-    tile<R, V>(probabilities, chunk_keys, Rows{rows, 16 * size_t{first}}, steps, out + 16 * first, t.head_dim, true,
+    tile<R, V>(probabilities, chunk_keys, B{values, 16 * size_t{first}}, steps, out + 16 * first, t.head_dim, true,
                ahead);
   });
 }
 
 // out += probabilities . values. Keys that all vectors of a tile see come first; the pairs that only some see, and an
-// odd last key, paired with zero, whatever its neighbour holds, are each vector's own.
+// odd last key, are each vector's own.
 inline void add_values(const ChunkTask& t) {
   each_part<tile_rows>(t.vectors, [&](auto r, uint32_t first) {
     constexpr int R = decltype(r)::value;
@@ -107,14 +108,20 @@ inline void add_values(const ChunkTask& t) {
       const uint32_t seen = t.visible[first + i];
       const Operand* p = probabilities + i * chunk_keys;
       float* row = out + i * size_t{t.head_dim};
-      if (seen / 2 > common) weigh<1>(t, p + 2 * common, t.values + 2 * common, seen / 2 - common, row);
-      if (seen % 2 == 0) continue;
-      static constexpr bf16 zeros[256] = {};  // head_dim is at most 256
-      const bf16* const last[2] = {t.values[seen - 1], zeros};
-      const Operand pair[2] = {p[seen - 1], 0};
-      weigh<1>(t, pair, last, 1, row);
+      if (seen / 2 > common) weigh<1>(t, p + 2 * common, t.values + common, seen / 2 - common, row);
+      if (seen % 2 == 1) weigh<1, FirstOfPairs>(t, p + seen - 1, t.values + seen / 2, 1, row);
     }
   });
+}
+
+// In sixteens: so many columns g++ turns into vectors.
+void pair(const bf16* x, const bf16* y, uint32_t n, bf16* out) {
+  for (uint32_t i = 0; i < n; i += 16) {
+    for (uint32_t c = i; c < i + 16; ++c) {
+      out[2 * c] = x[2 * c];
+      out[2 * c + 1] = y[2 * c];
+    }
+  }
 }
 
 void attend(const ChunkTask& t) {

@@ -1,5 +1,5 @@
 // Attention over one chunk of keys by AMX: scores are queries times key tiles, weighted values probabilities times
-// values interleaved into tiles once for all query vectors. Included by kernels_amx.cc alone, after tile_amx.h and
+// values put together as tiles once for all query vectors. Included by kernels_amx.cc alone, after tile_amx.h and
 // kernel_softmax_amx.h.
 #pragma once
 
@@ -61,20 +61,20 @@ inline void amx_scores(const ChunkTask& t, const bf16* q, uint32_t rows, uint32_
 // zeros behind them up to a step's end. Says whether all are finite, if that is to be checked. Fetches the next chunk's
 // values.
 template <int W, bool check>
-inline bool interleave_values(const ChunkTask& t, uint32_t keys, uint32_t first, std::byte* out) {
-  static constexpr bf16 zeros[256] = {};  // head_dim is at most 256
+inline bool tile_values(const ChunkTask& t, uint32_t keys, uint32_t first, std::byte* out) {
   const uint32_t columns = t.head_dim / 16, pairs = steps_of(keys) * step_lines;
   const char* ahead[next_tiles];
   for (uint32_t n = 0; n < next_tiles; ++n) ahead[n] = next_line(t, true, n * t.head_dim / 2 + first);
   __m512i largest = _mm512_setzero_si512();  // magnitude
   for (uint32_t pair = 0; pair < pairs; ++pair) {
-    const bf16* even = (2 * pair < keys ? t.values[2 * pair] : zeros) + 16 * first;
-    const bf16* odd = (2 * pair + 1 < keys ? t.values[2 * pair + 1] : zeros) + 16 * first;
+    // of a line's elements those that exist: both keys', the first's, none
+    const __mmask32 seen = 2 * pair + 1 < keys ? 0xffffffff : 2 * pair < keys ? 0x55555555 : 0;
+    const bf16* from = t.values[seen ? pair : 0] + 32 * first;
     const char* lines = ahead[pair / (tile_slots / 2)] + pair % (tile_slots / 2) * columns * line_bytes;
 #pragma GCC unroll 4
     for (uint32_t c = 0; c < W; ++c) {
       __builtin_prefetch(lines + c * line_bytes, 0, 3);
-      const auto line = reinterpret_cast<__m512i>(load_interleaved<0>(even + 16 * c, odd + 16 * c));
+      const __m512i line = _mm512_maskz_loadu_epi16(seen, from + 32 * c);
       if (check) largest = _mm512_max_epu16(largest, _mm512_and_si512(line, _mm512_set1_epi16(0x7fff)));
       _mm512_store_si512(out + 2 * c * step_bytes + pair * line_bytes, line);
     }
@@ -107,13 +107,13 @@ inline void amx_add_values(const ChunkTask& t, bool all_see_all, Shape& shape) {
         amx_weigh<V>(t, begin + at, column, steps_of(keys), values);
       });
     };
-    const bool alike = all_see_all ? interleave_values<V, false>(t, t.keys, column, values)
-                                   : interleave_values<V, true>(t, t.keys, column, values);
+    const bool alike = all_see_all ? tile_values<V, false>(t, t.keys, column, values)
+                                   : tile_values<V, true>(t, t.keys, column, values);
     if (alike) return weigh(0, t.vectors, t.keys);
     // Zero times what a vector does not see must be zero: those that see equally many keys have tiles of their own.
     for (uint32_t first = 0, end; first < t.vectors; first = end) {
       for (end = first + 1; end < t.vectors && t.visible[end] == t.visible[first];) ++end;
-      interleave_values<V, false>(t, t.visible[first], column, values);
+      tile_values<V, false>(t, t.visible[first], column, values);
       weigh(first, end, t.visible[first]);
     }
   });

@@ -20,6 +20,20 @@ struct Tiles {  // V panels of a matrix, or key tiles: [steps][16][2]
     return load_pairs<part>(tile[v] + 32 * i);
   }
 };
+struct Pairs {               // a step's line is two rows' elements in turns
+  const bf16* const* lines;  // [steps]
+  size_t column;
+  template <int part>
+  Right at(int v, size_t i) const {
+    return load_pairs<part>(lines[i] + 2 * (column + 16 * v));
+  }
+};
+struct FirstOfPairs : Pairs {  // the second row taken as zeros, whatever it holds
+  template <int part>
+  Right at(int v, size_t i) const {
+    return load_first<part>(lines[i] + 2 * (column + 16 * v));
+  }
+};
 struct Rows {               // a step's pair is one element each of two rows
   const bf16* const* rows;  // [2 * steps]
   size_t column;

@@ -54,7 +54,7 @@ struct KeyPiece {
   uint8_t lane, first, count;
 };
 
-// Key tiles of a chunk to be prefetched, each followed by its values [tile_slots][head_dim]; or nulls.
+// Key tiles of a chunk to be prefetched, each followed by its values, as many lines; or nulls.
 constexpr uint32_t next_tiles = chunk_keys / tile_slots;
 struct NextTiles {
   const bf16* tile[next_tiles];
@@ -67,8 +67,8 @@ struct ChunkTask {
   const uint8_t* visible;  // [vectors] keys that each sees, 1 .. keys
   const KeyPiece* pieces;  // cover keys 0 .. keys - 1 in order
   uint32_t piece_count;
-  const bf16* const* values;  // [keys] rows of head_dim
-  uint32_t keys;              // at most chunk_keys
+  const bf16* const* values;  // [keys / 2, rounded up] pairs of keys' values [head_dim][2]
+  uint32_t keys;              // at most chunk_keys; an odd last one has anything beside it
   NextTiles next;             // of the chunk that the caller will ask for next
   float scale;
   float* max;           // [vectors] -infinity at first
@@ -112,6 +112,8 @@ struct Kernels {
   LinearKernels bf16_linear;
   LinearKernels int8_linear;
   int32_t int8_bias;  // that is added to weights in their panels
+  // out [n][2] = x, y, of each every second element of 2 n - 1
+  void (*pair)(const bf16* x, const bf16* y, uint32_t n, bf16* out);
   void (*attend)(const ChunkTask&);
   // Softmax partials merged in order: total (max, sum, out [n]) takes in a later span's. The empty set is
   // (-infinity, 0, zeros) and changes nothing.

@@ -12,7 +12,8 @@
 namespace npr::compute {
 
 // Per layer [tile][kv head]: keys [head_dim / 2][tile_slots][2], so that one query pair meets sixteen keys at once,
-// then values [tile_slots][head_dim]. Memory becomes resident as slots are first written.
+// then values [tile_slots / 2][head_dim][2], so that two probabilities meet sixteen columns. Memory becomes resident as
+// slots are first written.
 // Thread safety: none of its own; distinct slots may be written at once.
 class KvPool {
  public:
@@ -30,8 +31,10 @@ class KvPool {
   bf16* keys(uint32_t layer, uint32_t head, uint32_t tile) const {
     return layers_[layer].as<bf16>() + (size_t{tile} * shape_.kv_heads + head) * tile_size();
   }
+  // The slot's elements are every second one from here on.
   bf16* value(uint32_t layer, uint32_t head, Slot slot) const {
-    return keys(layer, head, slot / tile_slots) + size_t{tile_slots + slot % tile_slots} * shape_.head_dim;
+    const size_t pair = slot % tile_slots / 2;
+    return keys(layer, head, slot / tile_slots) + (tile_slots + 2 * pair) * shape_.head_dim + slot % 2;
   }
   // Fetches the lines of a tile's keys, to be written soon: a key has a few bytes in each of them.
   void expect_keys(uint32_t layer, uint32_t head, uint32_t tile) const {
@@ -50,6 +53,10 @@ class KvPool {
       to[0] = key[i];
       to[1] = key[i + 1];
     }
+  }
+  void store_value(uint32_t layer, uint32_t head, Slot slot, const bf16* from) const {
+    bf16* to = value(layer, head, slot);
+    for (uint32_t i = 0; i < shape_.head_dim; ++i) to[2 * i] = from[i];
   }
 
  private:

@@ -97,6 +97,11 @@ inline Right load_pairs(const bf16* p) {
   const __m256i upper = _mm256_set1_epi32(static_cast<int>(0xffff0000u));
   return {_mm256_castsi256_ps(_mm256_and_si256(a, upper)), _mm256_castsi256_ps(_mm256_and_si256(b, upper))};
 }
+// The first of each pair, with zero for the second.
+template <int part>
+inline Right load_first(const bf16* p) {
+  return part == 0 ? load_pairs<0>(p) : set1(0.0f);
+}
 // The same of pairs whose even elements lie at x and whose odd ones at y.
 template <int part>
 inline Right load_interleaved(const bf16* x, const bf16* y) {

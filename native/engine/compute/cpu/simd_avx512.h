@@ -75,6 +75,11 @@ template <int part>
 inline Right load_pairs(const bf16* p) {
   return reinterpret_cast<__m512bh>(_mm512_loadu_si512(p));
 }
+// The first of each pair, with zero for the second.
+template <int part>
+inline Right load_first(const bf16* p) {
+  return reinterpret_cast<__m512bh>(_mm512_and_si512(_mm512_loadu_si512(p), _mm512_set1_epi32(0xffff)));
+}
 // Pairs whose even elements lie at a and whose odd ones at b.
 template <int part>
 inline Right load_interleaved(const bf16* a, const bf16* b) {

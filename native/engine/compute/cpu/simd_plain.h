@@ -112,6 +112,11 @@ template <int part>
 inline Right load_pairs(const bf16* p) {
   return lanes([&](int i) { return from_bits(uint32_t{p[2 * i + part]} << 16); });
 }
+// The first of each pair, with zero for the second.
+template <int part>
+inline Right load_first(const bf16* p) {
+  return part == 0 ? load_pairs<0>(p) : set1(0.0f);
+}
 // The same of pairs whose even elements lie at a and whose odd ones at b.
 template <int part>
 inline Right load_interleaved(const bf16* a, const bf16* b) {
