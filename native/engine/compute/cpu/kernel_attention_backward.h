@@ -8,8 +8,9 @@ constexpr uint32_t backward_vectors = 48;  // at once: their probabilities and g
 
 // What the vectors of a block give, as left operands of the products that follow.
 struct BackwardBlock {
-  Operand by_vector[backward_vectors][chunk_keys];  // scores' gradients
-  Operand by_key[2][chunk_keys][backward_vectors];  // probabilities, scores' gradients
+  // probabilities, scores' gradients
+  Operand by_vector[2][backward_vectors][chunk_keys];
+  Operand by_key[2][chunk_keys][backward_vectors];
 };
 
 // out [R][64] = left [R, head_dim] . tiles
@@ -40,12 +41,23 @@ inline void block_scores(const ChunkBackwardTask& t, uint32_t first, uint32_t at
       store(gains[r] + i, p * (load(gains[r] + i) - delta) * scale);
     }
     for (uint32_t i = t.visible[vector]; i < chunk_keys; ++i) scores[r][i] = gains[r][i] = 0;
-    narrow(gains[r], chunk_keys, block.by_vector[at + r]);
-    Operand probabilities[chunk_keys];
-    narrow(scores[r], chunk_keys, probabilities);
-    for (uint32_t i = 0; i < chunk_keys; ++i) {
-      block.by_key[0][i][at + r] = probabilities[i];
-      block.by_key[1][i][at + r] = block.by_vector[at + r][i];
+    narrow(scores[r], chunk_keys, block.by_vector[0][at + r]);
+    narrow(gains[r], chunk_keys, block.by_vector[1][at + r]);
+  }
+}
+
+// by_key from by_vector, whose first `count` vectors exist; zeros behind them up to the next sixteen.
+inline void turn(BackwardBlock& block, uint32_t count) {
+  for (int m = 0; m < 2; ++m) {
+    for (uint32_t vector = 0; vector < count; vector += 16) {
+      for (uint32_t key = 0; key < chunk_keys; key += 16) {
+        Vec rows[16];
+        for (uint32_t i = 0; i < 16; ++i) {
+          rows[i] = vector + i < count ? load_operands(&block.by_vector[m][vector + i][key]) : set1(0.0f);
+        }
+        transpose(rows);
+        for (uint32_t i = 0; i < 16; ++i) narrow_some(&block.by_key[m][key + i][vector], rows[i], 16);
+      }
     }
   }
 }
@@ -72,7 +84,8 @@ void attend_backward(const ChunkBackwardTask& t) {
     const uint32_t count = t.vectors - first < backward_vectors ? t.vectors - first : backward_vectors;
     each_part<tile_rows>(count, [&](auto r, uint32_t at) { block_scores<decltype(r)::value>(t, first, at, block); });
     const size_t offset = first * size_t{t.head_dim};
-    add_weighted(block.by_vector[0], chunk_keys, count, keys, even_keys, t.head_dim, t.dq + offset);
+    turn(block, count);
+    add_weighted(block.by_vector[1][0], chunk_keys, count, keys, even_keys, t.head_dim, t.dq + offset);
     const bf16 *queries[backward_vectors], *gains[backward_vectors];
     for (uint32_t i = 0; i < count; ++i) {
       queries[i] = t.q_rows + offset + i * size_t{t.head_dim};
@@ -81,7 +94,6 @@ void attend_backward(const ChunkBackwardTask& t) {
     if (count % 2) {  // a pair's second half, weighed by zero
       queries[count] = queries[count - 1];
       gains[count] = gains[count - 1];
-      for (uint32_t i = 0; i < chunk_keys; ++i) block.by_key[0][i][count] = block.by_key[1][i][count] = 0;
     }
     const size_t steps = (count + 1) / 2;
     add_weighted(block.by_key[0][0], backward_vectors, t.keys, gains, steps, t.head_dim, t.dv);

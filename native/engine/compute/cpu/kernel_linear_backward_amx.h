@@ -41,18 +41,5 @@ void amx_gradient_columns(const float* g, size_t stride, uint32_t rows, uint32_t
   }
 }
 
-void amx_gradient_panels(const bf16* x, uint32_t rows, uint32_t k, uint32_t first, size_t panel_bytes, void* out) {
-  for (uint32_t i = 0; i < rows; i += 2) {
-    auto* line = static_cast<std::byte*>(out) + (first + i) / 2 * line_bytes;
-    for (uint32_t column = 0; column < k; column += panel_columns, line += panel_bytes) {
-      const bf16* from = x + i * size_t{k} + column;
-      const __mmask16 exist = lanes_below(k - column), second = i + 1 < rows ? exist : __mmask16{0};
-      const __m512i even = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(exist, from));
-      const __m512i odd = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(second, from + k));
-      _mm512_store_si512(line, _mm512_or_si512(even, _mm512_slli_epi32(odd, 16)));
-    }
-  }
-}
-
 }  // namespace
 }  // namespace npr::compute

@@ -24,6 +24,11 @@ inline void store_some_bf16(bf16* p, Vec a, uint32_t n) {
   __builtin_memcpy(p, lanes, n * sizeof(bf16));
 }
 
+inline Vec load_operands(const float* p) { return load(p); }
+inline Vec load_operands(const bf16* p) { return load_bf16(p); }
+inline void narrow_some(float* p, Vec a, uint32_t n) { store_some(p, a, n); }
+inline void narrow_some(bf16* p, Vec a, uint32_t n) { store_some_bf16(p, a, n); }
+
 inline void widen(const bf16* x, uint32_t n, bf16* out) { __builtin_memcpy(out, x, n * sizeof(bf16)); }
 inline void widen(const bf16* x, uint32_t n, float* out) {
   uint32_t i = 0;

@@ -33,7 +33,6 @@ constexpr Kernels with_tiles() {
   out.int8_linear.multiply = amx_linear<Int8Tiles>;
   out.gradient_rows = amx_gradient_rows;
   out.gradient_columns = amx_gradient_columns;
-  out.gradient_panels = amx_gradient_panels;
   out.attend = amx_attend;
   out.attend_backward = amx_attend_backward;
   return out;

@@ -117,6 +117,51 @@ inline Vec dot(Vec acc, const Operand* pair, Right right) {
   return acc;
 }
 
+inline void transpose(__m256 (&m)[8]) {
+  __m256 t[8];
+#pragma GCC unroll 4
+  for (int i = 0; i < 8; i += 2) {
+    t[i] = _mm256_unpacklo_ps(m[i], m[i + 1]);
+    t[i + 1] = _mm256_unpackhi_ps(m[i], m[i + 1]);
+  }
+#pragma GCC unroll 2
+  for (int i = 0; i < 8; i += 4) {
+    m[i] = _mm256_shuffle_ps(t[i], t[i + 2], 0x44);
+    m[i + 1] = _mm256_shuffle_ps(t[i], t[i + 2], 0xee);
+    m[i + 2] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0x44);
+    m[i + 3] = _mm256_shuffle_ps(t[i + 1], t[i + 3], 0xee);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    t[i] = _mm256_permute2f128_ps(m[i], m[i + 4], 0x20);
+    t[i + 4] = _mm256_permute2f128_ps(m[i], m[i + 4], 0x31);
+  }
+  for (int i = 0; i < 8; ++i) m[i] = t[i];
+}
+// By quarters of 8 x 8, the second and third of which change places.
+inline void transpose(Vec (&rows)[16]) {
+  __m256 quarter[4][8];
+  for (int i = 0; i < 8; ++i) {
+    quarter[0][i] = rows[i].a;
+    quarter[1][i] = rows[8 + i].a;
+    quarter[2][i] = rows[i].b;
+    quarter[3][i] = rows[8 + i].b;
+  }
+  for (auto& q : quarter) transpose(q);
+  for (int i = 0; i < 8; ++i) {
+    rows[i] = {quarter[0][i], quarter[1][i]};
+    rows[8 + i] = {quarter[2][i], quarter[3][i]};
+  }
+}
+// out [16][2]: the elements of x and y in turns.
+inline void interleave(const bf16* x, const bf16* y, bf16* out) {
+  const __m256i a = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x));
+  const __m256i b = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(y));
+  const __m256i low = _mm256_unpacklo_epi16(a, b), high = _mm256_unpackhi_epi16(a, b);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), _mm256_permute2x128_si256(low, high, 0x20));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + 16), _mm256_permute2x128_si256(low, high, 0x31));
+}
+
 // Whole numbers, by vpmaddwd: the instruction that multiplies bytes saturates.
 using Quant = int16_t;
 constexpr uint32_t quant_depth = 2;

@@ -94,6 +94,49 @@ inline Vec dot(Vec acc, const Operand* pair, Right right) {
   return {_mm512_dpbf16_ps(acc.v, reinterpret_cast<__m512bh>(_mm512_set1_epi32(both)), right)};
 }
 
+// Sixteen lines of sixteen words each, transposed.
+inline void transpose_words(__m512i (&m)[16]) {
+  __m512i t[16];
+#pragma GCC unroll 8
+  for (int i = 0; i < 16; i += 2) {
+    t[i] = _mm512_unpacklo_epi32(m[i], m[i + 1]);
+    t[i + 1] = _mm512_unpackhi_epi32(m[i], m[i + 1]);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 16; i += 4) {
+#pragma GCC unroll 2
+    for (int j = 0; j < 2; ++j) {
+      m[i + 2 * j] = _mm512_unpacklo_epi64(t[i + j], t[i + j + 2]);
+      m[i + 2 * j + 1] = _mm512_unpackhi_epi64(t[i + j], t[i + j + 2]);
+    }
+  }
+  // a quarter of m[4 a + b] is column 4 (the quarter) + b of rows 4 a to 4 a + 3
+#pragma GCC unroll 4
+  for (int b = 0; b < 4; ++b) {
+    const __m512i low = _mm512_shuffle_i32x4(m[b], m[4 + b], 0x88), high = _mm512_shuffle_i32x4(m[b], m[4 + b], 0xdd);
+    const __m512i low2 = _mm512_shuffle_i32x4(m[8 + b], m[12 + b], 0x88);
+    const __m512i high2 = _mm512_shuffle_i32x4(m[8 + b], m[12 + b], 0xdd);
+    t[b] = _mm512_shuffle_i32x4(low, low2, 0x88);
+    t[8 + b] = _mm512_shuffle_i32x4(low, low2, 0xdd);
+    t[4 + b] = _mm512_shuffle_i32x4(high, high2, 0x88);
+    t[12 + b] = _mm512_shuffle_i32x4(high, high2, 0xdd);
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) m[i] = t[i];
+}
+inline void transpose(Vec (&rows)[16]) {
+  __m512i words[16];
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) words[i] = _mm512_castps_si512(rows[i].v);
+  transpose_words(words);
+#pragma GCC unroll 16
+  for (int i = 0; i < 16; ++i) rows[i].v = _mm512_castsi512_ps(words[i]);
+}
+// out [16][2]: the elements of a and b in turns.
+inline void interleave(const bf16* a, const bf16* b, bf16* out) {
+  _mm512_storeu_si512(out, reinterpret_cast<__m512i>(load_interleaved<0>(a, b)));
+}
+
 // Whole numbers, by vpdpbusd, which takes weights unsigned.
 using Quant = int8_t;
 constexpr uint32_t quant_depth = 4;

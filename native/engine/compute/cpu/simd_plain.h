@@ -128,6 +128,23 @@ inline Vec dot(const Vec& acc, const Operand* pair, const Right& right) {
   return lanes([&](int i) { return acc.v[i] + pair[part] * right.v[i]; });
 }
 
+inline void transpose(Vec (&rows)[16]) {
+  for (int i = 0; i < 16; ++i) {
+    for (int j = 0; j < i; ++j) {
+      const float x = rows[i].v[j];
+      rows[i].v[j] = rows[j].v[i];
+      rows[j].v[i] = x;
+    }
+  }
+}
+// out [16][2]: the elements of a and b in turns.
+inline void interleave(const bf16* a, const bf16* b, bf16* out) {
+  for (int i = 0; i < 16; ++i) {
+    out[2 * i] = a[i];
+    out[2 * i + 1] = b[i];
+  }
+}
+
 // Whole numbers.
 using Quant = int16_t;
 constexpr uint32_t quant_depth = 2;

@@ -188,31 +188,5 @@ inline void store_sums(void* c, size_t row_bytes) {
 
 inline __mmask16 lanes_below(uint32_t n) { return static_cast<__mmask16>(n >= 16 ? 0xffff : (1u << n) - 1); }
 
-// Sixteen lines of sixteen words each, transposed.
-inline void transpose_words(__m512i (&m)[16]) {
-  __m512i t[16];
-  for (int i = 0; i < 16; i += 2) {
-    t[i] = _mm512_unpacklo_epi32(m[i], m[i + 1]);
-    t[i + 1] = _mm512_unpackhi_epi32(m[i], m[i + 1]);
-  }
-  for (int i = 0; i < 16; i += 4) {
-    for (int j = 0; j < 2; ++j) {
-      m[i + 2 * j] = _mm512_unpacklo_epi64(t[i + j], t[i + j + 2]);
-      m[i + 2 * j + 1] = _mm512_unpackhi_epi64(t[i + j], t[i + j + 2]);
-    }
-  }
-  // a quarter of m[4 a + b] is column 4 (the quarter) + b of rows 4 a to 4 a + 3
-  for (int b = 0; b < 4; ++b) {
-    const __m512i low = _mm512_shuffle_i32x4(m[b], m[4 + b], 0x88), high = _mm512_shuffle_i32x4(m[b], m[4 + b], 0xdd);
-    const __m512i low2 = _mm512_shuffle_i32x4(m[8 + b], m[12 + b], 0x88);
-    const __m512i high2 = _mm512_shuffle_i32x4(m[8 + b], m[12 + b], 0xdd);
-    t[b] = _mm512_shuffle_i32x4(low, low2, 0x88);
-    t[8 + b] = _mm512_shuffle_i32x4(low, low2, 0xdd);
-    t[4 + b] = _mm512_shuffle_i32x4(high, high2, 0x88);
-    t[12 + b] = _mm512_shuffle_i32x4(high, high2, 0xdd);
-  }
-  for (int i = 0; i < 16; ++i) m[i] = t[i];
-}
-
 }  // namespace
 }  // namespace npr::compute
