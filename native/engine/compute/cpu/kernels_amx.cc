@@ -5,6 +5,8 @@
 // the kernels below are written over what the line above defines
 #include "compute/cpu/kernels_table.h"
 // what tiles do better
+#include "compute/cpu/tile_instructions.h"
+// instructions before tiles
 #include "compute/cpu/tile_amx.h"
 // tiles first: the others are built on them
 #include "compute/cpu/kernel_amx.h"

@@ -1,5 +1,5 @@
 // AMX's tiles, which hold sixteen rows of 64 bytes: what linear layers and attention build on. Included by
-// kernels_amx.cc alone, after kernel_linear.h.
+// kernels_amx.cc alone, after kernel_linear.h and tile_instructions.h.
 //
 // Bits: a step adds to an element of a product the sum of its own row's and column's sixteen pairs of bf16, or fours of
 // int8; which other rows and columns are in the tiles does not enter, nor do zeros. Subnormal bf16 and sums count as
@@ -14,7 +14,7 @@ constexpr uint32_t step_lines = 16;  // of a right operand, in one tile: 32 bf16
 constexpr size_t step_bytes = step_lines * line_bytes;
 constexpr size_t left_line_bytes = 4;  // what a row has to be multiplied by a line: two bf16 or four int8
 
-// The intrinsics are assembly that does not say which memory it reads.
+// Before tiles read what was written, and after they wrote: their instructions don't say which memory they use.
 inline void settle_memory() { asm volatile("" ::: "memory"); }
 
 // Of __builtin_prefetch().
@@ -35,24 +35,20 @@ struct Share {
 // Tiles 0 to 3 are sums, 4 and 5 rows of x, 6 and 7 right operands. Loading a shape takes as long as five steps.
 class Shape {
  public:
-  ~Shape() { _tile_release(); }  // tiles in use make a thread's switches dearer
+  ~Shape() { release_tiles(); }  // tiles in use make a thread's switches dearer
 
   // A tile of sums and rows, or two in turns.
   void require(uint32_t rows) {
     if (rows == rows_) return;
     rows_ = rows;
-    struct alignas(64) {
-      uint8_t palette = 1, start_row = 0, reserved[14] = {};
-      uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-      uint8_t rows[16] = {};
-    } shape;
+    TileShape shape{.row_bytes = {64, 64, 64, 64, 64, 64, 64, 64}};
     const bool two = rows > tile_height;
     for (uint32_t i = 0; i < 6; ++i) {
       shape.rows[i] = static_cast<uint8_t>(!two ? rows : i % 2 == 0 ? tile_height : rows - tile_height);
     }
     shape.rows[6] = shape.rows[7] = step_lines;
     settle_memory();
-    _tile_loadconfig(&shape);
+    use_tiles(shape);
   }
 
  private:
@@ -80,25 +76,24 @@ struct RightLines {
   template <int tile>
   static void load(const std::byte* lines) {
     if constexpr (once) {
-      asm volatile("tileloaddt1 (%0,%1,1), %%tmm%c2" ::"r"(lines), "r"(line_bytes), "i"(tile));
+      load_tile_once<tile>(lines, line_bytes);
     } else {
-      asm volatile("tileloadd (%0,%1,1), %%tmm%c2" ::"r"(lines), "r"(line_bytes), "i"(tile));
+      load_tile<tile>(lines, line_bytes);
     }
   }
 };
 
-// What a step adds to the sums: of bf16 as floats, or of int8 and uint8 as whole numbers. As assembly, since the
-// intrinsics take a tile's number as text, which a template's argument is not.
+// What a step adds to the sums.
 struct Bf16Product {
   template <int sum, int left, int right>
   static void add() {
-    asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(sum), "i"(left), "i"(right));
+    add_bf16_product<sum, left, right>();
   }
 };
 struct Int8Product {
   template <int sum, int left, int right>
   static void add() {
-    asm volatile("tdpbsud %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(sum), "i"(left), "i"(right));
+    add_int8_product<sum, left, right>();
   }
 };
 
@@ -107,8 +102,8 @@ template <int A, int V, class Product = Bf16Product, bool once>
 inline void multiply_step(const LeftRows& left, const RightLines<V, once>& right, uint32_t step) {
   const std::byte* x = left.row + step * left.step;
   const size_t offset = step * step_bytes;
-  _tile_loadd(4, x, left.row_bytes);
-  if constexpr (A == 2) _tile_loadd(5, x + left.tile_bytes, left.row_bytes);
+  load_tile<4>(x, left.row_bytes);
+  if constexpr (A == 2) load_tile<5>(x + left.tile_bytes, left.row_bytes);
   right.template load<6>(right.line[0] + offset);
   Product::template add<0, 4, 6>();
   if constexpr (A == 2) Product::template add<1, 5, 6>();
@@ -162,28 +157,28 @@ inline void multiply_lines(const LeftRows& left, uint32_t rows, const RightLines
 }
 
 inline void zero_sums() {
-  _tile_zero(0);
-  _tile_zero(1);
-  _tile_zero(2);
-  _tile_zero(3);
+  zero_tile<0>();
+  zero_tile<1>();
+  zero_tile<2>();
+  zero_tile<3>();
 }
 template <int A, int V>
 inline void load_sums(const float* c, size_t row_bytes) {
   const auto* at = reinterpret_cast<const std::byte*>(c);
   const size_t below = tile_height * row_bytes;
-  _tile_loadd(0, at, row_bytes);
-  if constexpr (A * V > 1) _tile_loadd(1, at + (A == 2 ? below : 64), row_bytes);
-  if constexpr (A * V > 2) _tile_loadd(2, at + (A == 2 ? 64 : 128), row_bytes);
-  if constexpr (A * V > 3) _tile_loadd(3, at + (A == 2 ? below + 64 : 192), row_bytes);
+  load_tile<0>(at, row_bytes);
+  if constexpr (A * V > 1) load_tile<1>(at + (A == 2 ? below : 64), row_bytes);
+  if constexpr (A * V > 2) load_tile<2>(at + (A == 2 ? 64 : 128), row_bytes);
+  if constexpr (A * V > 3) load_tile<3>(at + (A == 2 ? below + 64 : 192), row_bytes);
 }
 template <int A, int V>
 inline void store_sums(void* c, size_t row_bytes) {
   auto* at = static_cast<std::byte*>(c);
   const size_t below = tile_height * row_bytes;
-  _tile_stored(0, at, row_bytes);
-  if constexpr (A * V > 1) _tile_stored(1, at + (A == 2 ? below : 64), row_bytes);
-  if constexpr (A * V > 2) _tile_stored(2, at + (A == 2 ? 64 : 128), row_bytes);
-  if constexpr (A * V > 3) _tile_stored(3, at + (A == 2 ? below + 64 : 192), row_bytes);
+  store_tile<0>(at, row_bytes);
+  if constexpr (A * V > 1) store_tile<1>(at + (A == 2 ? below : 64), row_bytes);
+  if constexpr (A * V > 2) store_tile<2>(at + (A == 2 ? 64 : 128), row_bytes);
+  if constexpr (A * V > 3) store_tile<3>(at + (A == 2 ? below + 64 : 192), row_bytes);
 }
 
 inline __mmask16 lanes_below(uint32_t n) { return static_cast<__mmask16>(n >= 16 ? 0xffff : (1u << n) - 1); }
