@@ -142,7 +142,7 @@ void Engine::publish() {
   seen_.waiting = static_cast<uint32_t>(waiting_.size());
   seen_.slots = pool_.size();
   seen_.free = pool_.free();
-  seen_.cached = tree_.cached();
+  seen_.cached = tree_.evictable();
   seen_.branches = running_.empty() ? 0 : static_cast<uint32_t>(builder_.samples().size());
 }
 

@@ -32,7 +32,7 @@ struct Options {
 
 struct Stats {
   uint32_t running = 0, waiting = 0, branches = 0;
-  uint32_t slots = 0, free = 0, cached = 0;  // cached: in the prefix cache, held by a request or not
+  uint32_t slots = 0, free = 0, cached = 0;  // cached: in the prefix cache, held by no request
   uint64_t steps = 0, prompt_tokens = 0, cached_tokens = 0, completion_tokens = 0, forced_tokens = 0, blocks = 0,
            forked_branches = 0, preemptions = 0, requests = 0;
 };

@@ -1,4 +1,4 @@
-# Tests of what AMX computes, with its instructions in software. A name may be followed by part of a case's.
+# Tests of what AMX computes, with its instructions in software.
 foreach(name attention backward cpu_backend exactness golden int8 linear model training_graph)
   if(TARGET ${name}_test)
     add_test(NAME software_tiles_${name} COMMAND ${name}_test)

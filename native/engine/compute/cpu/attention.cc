@@ -64,7 +64,6 @@ Attention::Attention(const Kernels& kernels, ThreadPool& threads, const KvPool& 
   for (Workspace& w : work_) {
     w.q = Pages(vectors * head_dim_ * kernels.operand_bytes, "attention");
     w.keys = Pages(chunk_keys * size_t{head_dim_} * sizeof(bf16), "attention");
-    w.values = Pages(chunk_keys * size_t{head_dim_} * sizeof(bf16), "attention");
     w.probabilities = Pages(vectors * chunk_keys * kernels.operand_bytes, "attention");
     w.visible.resize(vectors);
   }
@@ -169,8 +168,12 @@ void Attention::run_chunk(const SpanItem& item, uint32_t first, uint32_t end, ui
   const uint32_t keys = std::min(chunk_keys, widest->visible - chunk);
   Slot slots[chunk_keys];
   plan_.slots(widest->sequence, chunk, keys, slots);
-  const bf16* values[chunk_keys / 2];
-  find_pairs(layer, head, {slots, keys}, work, values);
+  const bf16* values[chunk_keys];
+  bool paired = true;
+  for (uint32_t i = 0; i < keys; ++i) {
+    values[i] = pool_.value_lane(layer, head, slots[i]);
+    if (i % 2) paired = paired && KvPool::are_pair(slots[i - 1], slots[i]);
+  }
   KeyPiece pieces[chunk_keys];
   uint32_t count = find_pieces(pool_, layer, head, {slots, keys}, pieces);
   if (count > most_pieces) count = gather_pieces(pieces, count, head_dim_, work.keys.as<bf16>());
@@ -183,6 +186,7 @@ void Attention::run_chunk(const SpanItem& item, uint32_t first, uint32_t end, ui
                  .pieces = pieces,
                  .piece_count = count,
                  .values = values,
+                 .paired = paired,
                  .keys = keys,
                  .next = after ? *after : tiles_of(*widest, chunk + chunk_keys, layer, head),
                  .scale = scale_,
@@ -191,18 +195,6 @@ void Attention::run_chunk(const SpanItem& item, uint32_t first, uint32_t end, ui
                  .out = result.out + vector * head_dim_,
                  .probabilities = work.probabilities.as<std::byte>()};
   kernels_.attend(task);
-}
-
-void Attention::find_pairs(uint32_t layer, uint32_t head, std::span<const Slot> slots, Workspace& work,
-                           const bf16** out) const {
-  bf16* apart = work.values.as<bf16>();
-  for (size_t key = 0; key < slots.size(); key += 2, apart += size_t{2} * head_dim_) {
-    const Slot first = slots[key], second = key + 1 < slots.size() ? slots[key + 1] : first ^ 1;
-    const bf16* value = pool_.value(layer, head, first);
-    const bool together = first % 2 == 0 && second == first + 1;
-    if (!together) kernels_.pair(value, pool_.value(layer, head, second), head_dim_, apart);
-    *out++ = together ? value : apart;
-  }
 }
 
 void Attention::merge_row(const Wave& wave, const PlannedRow& row, uint32_t head, bf16* out, float* log_sums) {

@@ -28,7 +28,6 @@ class Attention {
   struct Workspace {
     Pages q;                       // operands [group rows, group, head_dim]
     Pages keys;                    // bf16, a chunk's scattered keys as tiles
-    Pages values;                  // bf16, pairs of a chunk that lie apart [chunk_keys / 2][head_dim][2]
     Pages probabilities;           // operands [group rows, group, chunk_keys]
     std::vector<uint8_t> visible;  // of each vector of q
   };
@@ -44,8 +43,6 @@ class Attention {
                 const NextTiles& after, Workspace& work);
   void run_chunk(const SpanItem& item, uint32_t first, uint32_t end, uint32_t chunk, uint32_t layer, uint32_t head,
                  const Block& result, const NextTiles* after, Workspace& work);
-  // out [slots / 2, rounded up]: pairs of values as they lie, or put together in `work`.
-  void find_pairs(uint32_t layer, uint32_t head, std::span<const Slot> slots, Workspace& work, const bf16** out) const;
   // Key tiles of a chunk of keys that the member sees whole; nulls where it does not. first_tiles: of the item's first.
   NextTiles tiles_of(const Member& member, uint32_t chunk, uint32_t layer, uint32_t head) const;
   NextTiles first_tiles(const SpanItem& item, uint32_t layer, uint32_t head) const;

@@ -200,7 +200,7 @@ void AttentionBackward::load_chunk(uint32_t layer, uint32_t head, const uint32_t
   for (uint32_t i = 0; i < count; ++i) {
     const Slot slot = batch_->slots[keys[i]];
     const bf16* key = pool_.keys(layer, head, slot / tile_slots) + slot % tile_slots * 2;
-    const bf16* value = pool_.value(layer, head, slot);
+    const bf16* value = pool_.value_lane(layer, head, slot);
     const size_t at = i / tile_slots * tile + i % tile_slots * 2;
     for (uint32_t e = 0; e < head_dim_; e += 2) {
       const size_t pair = e * size_t{tile_slots};

@@ -225,7 +225,8 @@ void CpuBackend::rms_norm(const float* x, const float* weight, uint32_t rows, ui
 void CpuBackend::rotate_and_store(uint32_t layer, const float* qkv, const AttentionWeights& w, float eps, bf16* q) {
   const uint32_t head_dim = pool_.shape().head_dim, kv_heads = pool_.shape().kv_heads;
   const uint32_t heads = q_heads_ + 2 * kv_heads;
-  // A tile's keys lie across its cache lines, so that one thread writes all that neighbouring rows add, head by head.
+  // A tile's keys and values lie across its cache lines, so that one thread writes all that neighbouring rows add, head
+  // by head.
   each_row(static_cast<uint32_t>(batch_.tile_rows.size()) - 1, size_t{heads} * head_dim, [&](uint32_t tile) {
     const uint32_t first = batch_.tile_rows[tile], end = batch_.tile_rows[tile + 1];
     for (uint32_t h = 0; h < kv_heads; ++h) pool_.expect_keys(layer, h, batch_.slots[first] / tile_slots);
@@ -238,14 +239,9 @@ void CpuBackend::rotate_and_store(uint32_t layer, const float* qkv, const Attent
     }
     for (uint32_t h = 0; h < kv_heads; ++h) {
       for (uint32_t row = first; row < end; ++row) {
-        bf16 key[256];
+        bf16 key[256], value[256];  // head_dim is at most 256
         kernels_.rotate(head(row, q_heads_ + h), w.k_norm, head_dim, eps, batch_.rotation(row, head_dim), key);
         pool_.store_key(layer, h, batch_.slots[row], key);
-      }
-    }
-    for (uint32_t row = first; row < end; ++row) {
-      for (uint32_t h = 0; h < kv_heads; ++h) {
-        bf16 value[256];
         kernels_.round(head(row, q_heads_ + kv_heads + h), head_dim, value);
         pool_.store_value(layer, h, batch_.slots[row], value);
       }

@@ -80,22 +80,22 @@ inline void softmax(const ChunkTask& t, uint32_t first, float (*scores)[chunk_ke
   }
 }
 
-// out [R][head_dim] += probabilities [R][2 steps] . values, whose pairs are `values` [steps]. Fetches the next chunk's
+// out [R][head_dim] += probabilities [R][2 steps] . values, those of the keys from `key` on. Fetches the next chunk's
 // values: each step of sixteen columns a line.
-template <int R, class B = Pairs>
-inline void weigh(const ChunkTask& t, const Operand* probabilities, const bf16* const* values, size_t steps,
-                  float* out) {
+template <int R, class B>
+inline void weigh(const ChunkTask& t, const Operand* probabilities, uint32_t key, size_t steps, float* out) {
   each_part<vectors_beside(R)>(t.head_dim / 16, [&](auto v, uint32_t first) {
     constexpr int V = decltype(v)::value;
     Lines<V> ahead;
     for (int i = 0; i < V; ++i) ahead.first[i] = next_line(t, true, (first + i) * chunk_keys / 2);
-    tile<R, V>(probabilities, chunk_keys, B{values, 16 * size_t{first}}, steps, out + 16 * first, t.head_dim, true,
-               ahead);
+    tile<R, V>(probabilities + key, chunk_keys, B{{t.values + key, 16 * size_t{first}}}, steps, out + 16 * first,
+               t.head_dim, true, ahead);
   });
 }
 
 // out += probabilities . values. Keys that all vectors of a tile see come first; the pairs that only some see, and an
 // odd last key, are each vector's own.
+template <class B>
 inline void add_values(const ChunkTask& t) {
   each_part<tile_rows>(t.vectors, [&](auto r, uint32_t first) {
     constexpr int R = decltype(r)::value;
@@ -103,25 +103,15 @@ inline void add_values(const ChunkTask& t) {
     float* out = t.out + first * size_t{t.head_dim};
     uint32_t common = chunk_keys / 2;
     for (int i = 0; i < R; ++i) common = t.visible[first + i] / 2u < common ? t.visible[first + i] / 2u : common;
-    weigh<R>(t, probabilities, t.values, common, out);
+    weigh<R, B>(t, probabilities, 0, common, out);
     for (int i = 0; i < R; ++i) {
       const uint32_t seen = t.visible[first + i];
       const Operand* p = probabilities + i * chunk_keys;
       float* row = out + i * size_t{t.head_dim};
-      if (seen / 2 > common) weigh<1>(t, p + 2 * common, t.values + common, seen / 2 - common, row);
-      if (seen % 2 == 1) weigh<1, FirstOfPairs>(t, p + seen - 1, t.values + seen / 2, 1, row);
+      if (seen / 2 > common) weigh<1, B>(t, p, 2 * common, seen / 2 - common, row);
+      if (seen % 2 == 1) weigh<1, LastValue>(t, p, seen - 1, 1, row);
     }
   });
-}
-
-// In sixteens: so many columns g++ turns into vectors.
-void pair(const bf16* x, const bf16* y, uint32_t n, bf16* out) {
-  for (uint32_t i = 0; i < n; i += 16) {
-    for (uint32_t c = i; c < i + 16; ++c) {
-      out[2 * c] = x[2 * c];
-      out[2 * c + 1] = y[2 * c];
-    }
-  }
 }
 
 void attend(const ChunkTask& t) {
@@ -131,7 +121,7 @@ void attend(const ChunkTask& t) {
     scores_of<R>(t, static_cast<const Operand*>(t.q) + first * size_t{t.head_dim}, scores[0]);
     softmax<R>(t, first, scores);
   });
-  add_values(t);
+  t.paired ? add_values<PairedValues>(t) : add_values<ValuesApart>(t);
 }
 
 void merge(float* max, float* sum, float* out, float span_max, float span_sum, const float* span_out, uint32_t n) {

@@ -67,14 +67,17 @@ inline bool tile_values(const ChunkTask& t, uint32_t keys, uint32_t first, std::
   for (uint32_t n = 0; n < next_tiles; ++n) ahead[n] = next_line(t, true, n * t.head_dim / 2 + first);
   __m512i largest = _mm512_setzero_si512();  // magnitude
   for (uint32_t pair = 0; pair < pairs; ++pair) {
-    // of a line's elements those that exist: both keys', the first's, none
-    const __mmask32 seen = 2 * pair + 1 < keys ? 0xffffffff : 2 * pair < keys ? 0x55555555 : 0;
-    const bf16* from = t.values[seen ? pair : 0] + 32 * first;
+    // of a line's elements those that exist: the first key's, the second's
+    const __mmask32 even = 2 * pair < keys ? 0x55555555 : 0, odd = 2 * pair + 1 < keys ? 0xaaaaaaaa : 0;
+    const bf16* a = t.values[even ? 2 * pair : 0] + 32 * first;
+    const bf16* b = t.values[odd ? 2 * pair + 1 : 0] + 32 * first - 1;
     const char* lines = ahead[pair / (tile_slots / 2)] + pair % (tile_slots / 2) * columns * line_bytes;
 #pragma GCC unroll 4
     for (uint32_t c = 0; c < W; ++c) {
       __builtin_prefetch(lines + c * line_bytes, 0, 3);
-      const __m512i line = _mm512_maskz_loadu_epi16(seen, from + 32 * c);
+      const __m512i line = t.paired
+                               ? _mm512_maskz_loadu_epi16(even | odd, a + 32 * c)
+                               : _mm512_mask_loadu_epi16(_mm512_maskz_loadu_epi16(even, a + 32 * c), odd, b + 32 * c);
       if (check) largest = _mm512_max_epu16(largest, _mm512_and_si512(line, _mm512_set1_epi16(0x7fff)));
       _mm512_store_si512(out + 2 * c * step_bytes + pair * line_bytes, line);
     }
@@ -83,7 +86,7 @@ inline bool tile_values(const ChunkTask& t, uint32_t keys, uint32_t first, std::
   return _mm512_cmpge_epu16_mask(largest, _mm512_set1_epi16(0x7f80)) == 0;
 }
 
-// out [rows][16 V] += probabilities . interleaved values
+// out [rows][16 V] += probabilities . values, as tile_values() leaves them
 template <int V>
 inline void amx_weigh(const ChunkTask& t, uint32_t first, uint32_t column, uint32_t steps, const std::byte* values) {
   float* out = t.out + first * size_t{t.head_dim} + 16 * column;

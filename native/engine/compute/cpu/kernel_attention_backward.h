@@ -4,7 +4,8 @@
 namespace npr::compute {
 namespace {
 
-constexpr uint32_t backward_vectors = 48;  // at once: their probabilities and gradients (36 KiB as float) stay cached
+constexpr uint32_t backward_vectors =
+    48;  // at once: their probabilities and gradients (24 KiB, as float 48) stay cached
 
 // What the vectors of a block give, as left operands of the products that follow.
 struct BackwardBlock {
@@ -47,7 +48,7 @@ inline void block_scores(const ChunkBackwardTask& t, uint32_t first, uint32_t at
 }
 
 // by_key from by_vector, whose first `count` vectors exist; zeros behind them up to the next sixteen.
-inline void turn(BackwardBlock& block, uint32_t count) {
+inline void transpose_block(BackwardBlock& block, uint32_t count) {
   for (int m = 0; m < 2; ++m) {
     for (uint32_t vector = 0; vector < count; vector += 16) {
       for (uint32_t key = 0; key < chunk_keys; key += 16) {
@@ -84,7 +85,7 @@ void attend_backward(const ChunkBackwardTask& t) {
     const uint32_t count = t.vectors - first < backward_vectors ? t.vectors - first : backward_vectors;
     each_part<tile_rows>(count, [&](auto r, uint32_t at) { block_scores<decltype(r)::value>(t, first, at, block); });
     const size_t offset = first * size_t{t.head_dim};
-    turn(block, count);
+    transpose_block(block, count);
     add_weighted(block.by_vector[1][0], chunk_keys, count, keys, even_keys, t.head_dim, t.dq + offset);
     const bf16 *queries[backward_vectors], *gains[backward_vectors];
     for (uint32_t i = 0; i < count; ++i) {

@@ -1,4 +1,4 @@
-// Operands of linear layers' gradients, the left ones arranged as kernel_amx.h arranges rows. Included by
+// Left operands of linear layers' gradients, arranged as kernel_amx.h arranges rows. Included by
 // kernels_amx.cc alone, after kernel_amx.h.
 #pragma once
 

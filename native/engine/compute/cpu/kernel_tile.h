@@ -20,18 +20,27 @@ struct Tiles {  // V panels of a matrix, or key tiles: [steps][16][2]
     return load_pairs<part>(tile[v] + 32 * i);
   }
 };
-struct Pairs {               // a step's line is two rows' elements in turns
-  const bf16* const* lines;  // [steps]
+struct ValueLanes {  // a step's pair is an element each of two keys' values, which are lanes of pairs in the KV pool:
+  const bf16* const* values;  // [2 * steps]
   size_t column;
+  const bf16* of(size_t key, int v) const { return values[key] + 2 * (column + 16 * v); }
+};
+struct PairedValues : ValueLanes {  // of one pair,
   template <int part>
   Right at(int v, size_t i) const {
-    return load_pairs<part>(lines[i] + 2 * (column + 16 * v));
+    return load_pairs<part>(of(2 * i, v));
   }
 };
-struct FirstOfPairs : Pairs {  // the second row taken as zeros, whatever it holds
+struct ValuesApart : ValueLanes {  // of any two,
   template <int part>
   Right at(int v, size_t i) const {
-    return load_first<part>(lines[i] + 2 * (column + 16 * v));
+    return load_lanes<part>(of(2 * i, v), of(2 * i + 1, v));
+  }
+};
+struct LastValue : ValueLanes {  // or of the first and nothing, whatever lies beside it
+  template <int part>
+  Right at(int v, size_t i) const {
+    return load_lane<part>(of(2 * i, v));
   }
 };
 struct Rows {               // a step's pair is one element each of two rows

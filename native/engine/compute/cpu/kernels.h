@@ -67,8 +67,9 @@ struct ChunkTask {
   const uint8_t* visible;  // [vectors] keys that each sees, 1 .. keys
   const KeyPiece* pieces;  // cover keys 0 .. keys - 1 in order
   uint32_t piece_count;
-  const bf16* const* values;  // [keys / 2, rounded up] pairs of keys' values [head_dim][2]
-  uint32_t keys;              // at most chunk_keys; an odd last one has anything beside it
+  const bf16* const* values;  // [keys] every second element from there on: the pool's lanes [head_dim][2]
+  bool paired;                // keys 2 i and 2 i + 1 are the two lanes of a pair, in this order, for every i
+  uint32_t keys;              // at most chunk_keys
   NextTiles next;             // of the chunk that the caller will ask for next
   float scale;
   float* max;           // [vectors] -infinity at first
@@ -112,8 +113,6 @@ struct Kernels {
   LinearKernels bf16_linear;
   LinearKernels int8_linear;
   int32_t int8_bias;  // that is added to weights in their panels
-  // out [n][2] = x, y, of each every second element of 2 n - 1
-  void (*pair)(const bf16* x, const bf16* y, uint32_t n, bf16* out);
   void (*attend)(const ChunkTask&);
   // Softmax partials merged in order: total (max, sum, out [n]) takes in a later span's. The empty set is
   // (-infinity, 0, zeros) and changes nothing.

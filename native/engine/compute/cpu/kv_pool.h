@@ -21,7 +21,7 @@ class KvPool {
   KvPool(const KvShape& shape, uint32_t slots) : shape_(shape), slots_(slots) {
     const uint64_t tiles = (uint64_t{slots} + tile_slots - 1) / tile_slots;
     for (uint32_t l = 0; l < shape.layers; ++l) {
-      layers_.emplace_back(tiles * shape.kv_heads * tile_size() * sizeof(bf16),
+      layers_.emplace_back((tiles * shape.kv_heads * tile_size() + 1) * sizeof(bf16),
                            "layer " + std::to_string(l) + " of a KV pool of " + std::to_string(slots) + " slots");
     }
   }
@@ -31,11 +31,13 @@ class KvPool {
   bf16* keys(uint32_t layer, uint32_t head, uint32_t tile) const {
     return layers_[layer].as<bf16>() + (size_t{tile} * shape_.kv_heads + head) * tile_size();
   }
-  // The slot's elements are every second one from here on.
-  bf16* value(uint32_t layer, uint32_t head, Slot slot) const {
+  // The slot's elements are every second one from here on; on either side of each lies memory of the pool.
+  bf16* value_lane(uint32_t layer, uint32_t head, Slot slot) const {
     const size_t pair = slot % tile_slots / 2;
     return keys(layer, head, slot / tile_slots) + (tile_slots + 2 * pair) * shape_.head_dim + slot % 2;
   }
+  // The lanes of one pair of values, in order.
+  static bool are_pair(Slot a, Slot b) { return a % 2 == 0 && b == a + 1; }
   // Fetches the lines of a tile's keys, to be written soon: a key has a few bytes in each of them.
   void expect_keys(uint32_t layer, uint32_t head, uint32_t tile) const {
     const auto* line = reinterpret_cast<const std::byte*>(keys(layer, head, tile));
@@ -55,7 +57,7 @@ class KvPool {
     }
   }
   void store_value(uint32_t layer, uint32_t head, Slot slot, const bf16* from) const {
-    bf16* to = value(layer, head, slot);
+    bf16* to = value_lane(layer, head, slot);
     for (uint32_t i = 0; i < shape_.head_dim; ++i) to[2 * i] = from[i];
   }
 

@@ -97,10 +97,16 @@ inline Right load_pairs(const bf16* p) {
   const __m256i upper = _mm256_set1_epi32(static_cast<int>(0xffff0000u));
   return {_mm256_castsi256_ps(_mm256_and_si256(a, upper)), _mm256_castsi256_ps(_mm256_and_si256(b, upper))};
 }
-// The first of each pair, with zero for the second.
+// The same of pairs whose even elements are every second one at x and whose odd ones every second at y; a lane has an
+// element that may be read on either side.
 template <int part>
-inline Right load_first(const bf16* p) {
-  return part == 0 ? load_pairs<0>(p) : set1(0.0f);
+inline Right load_lanes(const bf16* x, const bf16* y) {
+  return load_pairs<part>(part == 0 ? x : y - 1);
+}
+// With zeros for the odd ones.
+template <int part>
+inline Right load_lane(const bf16* x) {
+  return part == 0 ? load_pairs<0>(x) : set1(0.0f);
 }
 // The same of pairs whose even elements lie at x and whose odd ones at y.
 template <int part>

@@ -75,10 +75,16 @@ template <int part>
 inline Right load_pairs(const bf16* p) {
   return reinterpret_cast<__m512bh>(_mm512_loadu_si512(p));
 }
-// The first of each pair, with zero for the second.
+// The same of pairs whose even elements are every second one at a and whose odd ones every second at b; a lane has an
+// element that may be read on either side.
 template <int part>
-inline Right load_first(const bf16* p) {
-  return reinterpret_cast<__m512bh>(_mm512_and_si512(_mm512_loadu_si512(p), _mm512_set1_epi32(0xffff)));
+inline Right load_lanes(const bf16* a, const bf16* b) {
+  return reinterpret_cast<__m512bh>(_mm512_mask_loadu_epi16(_mm512_loadu_si512(a), 0xaaaaaaaa, b - 1));
+}
+// With zeros for the odd ones.
+template <int part>
+inline Right load_lane(const bf16* a) {
+  return reinterpret_cast<__m512bh>(_mm512_and_si512(_mm512_loadu_si512(a), _mm512_set1_epi32(0xffff)));
 }
 // Pairs whose even elements lie at a and whose odd ones at b.
 template <int part>

@@ -112,10 +112,15 @@ template <int part>
 inline Right load_pairs(const bf16* p) {
   return lanes([&](int i) { return from_bits(uint32_t{p[2 * i + part]} << 16); });
 }
-// The first of each pair, with zero for the second.
+// The same of pairs whose even elements are every second one at a and whose odd ones every second at b.
 template <int part>
-inline Right load_first(const bf16* p) {
-  return part == 0 ? load_pairs<0>(p) : set1(0.0f);
+inline Right load_lanes(const bf16* a, const bf16* b) {
+  return load_pairs<0>(part == 0 ? a : b);
+}
+// With zeros for the odd ones.
+template <int part>
+inline Right load_lane(const bf16* a) {
+  return part == 0 ? load_pairs<0>(a) : set1(0.0f);
 }
 // The same of pairs whose even elements lie at a and whose odd ones at b.
 template <int part>

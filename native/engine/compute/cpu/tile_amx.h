@@ -14,7 +14,7 @@ constexpr uint32_t step_lines = 16;  // of a right operand, in one tile: 32 bf16
 constexpr size_t step_bytes = step_lines * line_bytes;
 constexpr size_t left_line_bytes = 4;  // what a row has to be multiplied by a line: two bf16 or four int8
 
-// Before tiles read what was written, and after they wrote: their instructions don't say which memory they use.
+// Between what is written and tiles that read it: their loads don't say which memory they read.
 inline void settle_memory() { asm volatile("" ::: "memory"); }
 
 // Of __builtin_prefetch().
@@ -32,6 +32,14 @@ struct Share {
   }
 };
 
+// What tiles 0 to 7 hold, as ldtilecfg takes it.
+struct alignas(64) TileShape {
+  uint8_t palette = 1, start_row = 0, reserved[14] = {};
+  uint16_t row_bytes[16] = {};
+  uint8_t rows[16] = {};
+};
+static_assert(sizeof(TileShape) == 64);
+
 // Tiles 0 to 3 are sums, 4 and 5 rows of x, 6 and 7 right operands. Loading a shape takes as long as five steps.
 class Shape {
  public:
@@ -48,7 +56,7 @@ class Shape {
     }
     shape.rows[6] = shape.rows[7] = step_lines;
     settle_memory();
-    use_tiles(shape);
+    use_tiles(&shape);
   }
 
  private:

@@ -1,18 +1,15 @@
 // AMX's instructions. As assembly, since the intrinsics take a tile's number as text, which a template's argument is
-// not; none says which memory it reads or writes. Included by kernels_amx.cc alone. Tests have these in software.
+// not; loads don't say which memory they read. Included by kernels_amx.cc alone. Tests have these in software.
 #pragma once
 #include <cstddef>
 
 namespace npr::compute {
 namespace {
 
-// What tiles 0 to 7 hold, in rows of bytes: the operand of ldtilecfg.
-struct alignas(64) TileShape {
-  unsigned char palette = 1, start_row = 0, reserved[14] = {};
-  unsigned short row_bytes[16] = {};
-  unsigned char rows[16] = {};
-};
-inline void use_tiles(const TileShape& shape) { asm volatile("ldtilecfg %0" ::"m"(shape)); }
+// shape: 64 bytes, see TileShape.
+inline void use_tiles(const void* shape) {
+  asm volatile("ldtilecfg %0" ::"m"(*static_cast<const unsigned char(*)[64]>(shape)));
+}
 inline void release_tiles() { asm volatile("tilerelease"); }
 
 template <int tile>

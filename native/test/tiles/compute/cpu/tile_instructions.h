@@ -1,5 +1,6 @@
 // AMX's instructions in software, in place of the engine's header of this name: they compute to the bit what Intel's
-// manual says (volume 2, TDPBF16PS and TDPBSUD), and end the process where a machine would fault.
+// manual says (volume 2, TDPBF16PS and TDPBSUD), and end the process where a machine would fault. Not seen here: stores
+// that a compiler moves beyond a tile's load (settle_memory()), the permission that a process needs, and time.
 #pragma once
 #include <immintrin.h>
 
@@ -14,15 +15,11 @@ namespace {
 
 constexpr size_t tile_count = 8, tile_most_rows = 16, tile_most_bytes = 64;
 
-struct alignas(64) TileShape {
-  unsigned char palette = 1, start_row = 0, reserved[14] = {};
-  unsigned short row_bytes[16] = {};
-  unsigned char rows[16] = {};
-};
-
 struct TileState {
   bool in_use = false;
-  TileShape shape;
+  struct {
+    size_t rows, bytes;  // of a row
+  } shapes[tile_count];
   alignas(64) unsigned char tiles[tile_count][tile_most_rows][tile_most_bytes];
 };
 thread_local TileState tile_state;
@@ -33,17 +30,23 @@ inline void expect_tiles(bool holds, const char* otherwise) {
   std::abort();
 }
 
-inline void use_tiles(const TileShape& shape) {
-  expect_tiles(shape.palette == 1 && shape.start_row == 0, "expected palette 1, from row 0");
+// Of a shape's 64 bytes: the palette, the first row, fourteen reserved, sixteen words of bytes a row, sixteen bytes of
+// rows.
+inline void use_tiles(const void* shape) {
+  unsigned char bytes[64];
+  std::memcpy(bytes, shape, sizeof bytes);
+  expect_tiles(bytes[0] == 1, "expected palette 1");
+  for (size_t i = 1; i < 16; ++i) expect_tiles(bytes[i] == 0, "expected zeros for the first row and what is reserved");
   for (size_t i = 0; i < 16; ++i) {
-    const bool none = shape.rows[i] == 0 && shape.row_bytes[i] == 0;
-    const bool some = shape.rows[i] != 0 && shape.row_bytes[i] != 0;
-    expect_tiles(
-        none || (some && i < tile_count && shape.rows[i] <= tile_most_rows && shape.row_bytes[i] <= tile_most_bytes),
-        "a tile that there can't be");
+    uint16_t row_bytes;
+    std::memcpy(&row_bytes, bytes + 16 + 2 * i, sizeof row_bytes);
+    const size_t rows = bytes[48 + i];
+    expect_tiles((rows == 0) == (row_bytes == 0), "a tile of rows without bytes, or of bytes without rows");
+    expect_tiles(rows == 0 || i < tile_count, "more tiles than there are");
+    expect_tiles(rows <= tile_most_rows && row_bytes <= tile_most_bytes, "a larger tile than there can be");
+    if (i < tile_count) tile_state.shapes[i] = {rows, row_bytes};
   }
   tile_state.in_use = true;
-  tile_state.shape = shape;
   std::memset(tile_state.tiles, 0, sizeof tile_state.tiles);
 }
 inline void release_tiles() { tile_state.in_use = false; }
@@ -53,8 +56,9 @@ struct Tile {
   size_t rows, bytes;
 };
 inline Tile tile_of(int tile) {
-  expect_tiles(tile_state.in_use && tile_state.shape.rows[tile], "a tile without a shape");
-  return {tile_state.tiles[tile], tile_state.shape.rows[tile], tile_state.shape.row_bytes[tile]};
+  const auto& shape = tile_state.shapes[tile];
+  expect_tiles(tile_state.in_use && shape.rows, "a tile without a shape");
+  return {tile_state.tiles[tile], shape.rows, shape.bytes};
 }
 
 template <int tile>
@@ -79,6 +83,8 @@ inline void store_tile(void* rows, size_t stride) {
 }
 
 inline void check_product(const Tile& sum, const Tile& left, const Tile& right) {
+  expect_tiles(sum.row != left.row && sum.row != right.row && left.row != right.row, "a product of a tile with itself");
+  expect_tiles(sum.bytes % 4 == 0 && left.bytes % 4 == 0, "a product of tiles whose rows are no whole words");
   expect_tiles(sum.rows == left.rows && sum.bytes == right.bytes && left.bytes == 4 * right.rows,
                "a product of tiles whose shapes do not fit");
 }
@@ -90,6 +96,7 @@ inline void add_bf16_product() {
   check_product(c, a, b);
   const unsigned before = _mm_getcsr();
   _mm_setcsr(0x1f80 | 0x8000 | 0x40);  // nothing raised, rounded to nearest, flushed to zero, denormals are zeros
+  asm volatile("" ::: "memory");
   for (size_t m = 0; m < c.rows; ++m) {
     __m512 even = _mm512_setzero_ps(), odd = even;
     for (size_t k = 0; k < b.rows; ++k) {
@@ -104,6 +111,7 @@ inline void add_bf16_product() {
     }
     _mm512_store_ps(c.row[m], _mm512_add_ps(_mm512_load_ps(c.row[m]), _mm512_add_ps(even, odd)));
   }
+  asm volatile("" ::: "memory");
   _mm_setcsr(before);
 }
 
