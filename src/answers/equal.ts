@@ -14,17 +14,30 @@ const WORD = /^[a-zA-Z][a-zA-Z.'-]{2,}$/;
 
 /**
  * As a string once both are normalized, as a number, element by element, or symbolically. Takes at most a second,
- * whatever the answers hold: one that takes longer is wrong.
+ * whatever the answers hold: one that takes longer, or that something fails at, is wrong.
  */
 export function equalAnswers(given: string, expected: string): boolean {
   if (given.trim() === expected.trim()) return true;
   if (given.length > MAX_LENGTH || expected.length > MAX_LENGTH) return false;
-  const a = normalize(given);
-  const b = normalize(expected);
-  const plain = plainlyEqual(a, b);
-  if (plain !== undefined) return plain;
+  const started = performance.now();
+  const plain = attempt(TIMEOUT, () => {
+    const [a, b] = [normalize(given), normalize(expected)] as const;
+    return { a, b, equal: plainlyEqual(a, b) };
+  });
+  if (plain === undefined) return false;
+  if (plain.equal !== undefined) return plain.equal;
+  const left = TIMEOUT - (performance.now() - started);
   loadSyntax(); // not to be interrupted
-  return bounded(TIMEOUT, () => equal(a, b)) ?? false;
+  return attempt(left, () => equal(plain.a, plain.b)) ?? false;
+}
+
+/** Undefined where `work` fails or is ended: an answer of any kind ends no run. */
+function attempt<T>(timeout: number, work: () => T): T | undefined {
+  try {
+    return bounded(Math.max(1, Math.ceil(timeout)), work);
+  } catch {
+    return undefined;
+  }
 }
 
 function equal(a: string, b: string): boolean {

@@ -14,20 +14,25 @@ const UNIT_WORDS = [
   .replaceAll(' ', '|');
 /** What makes `\mathrm{...}` a unit, where `\text` may hold anything. */
 const UNIT = new RegExp(`^[~ ]*(?:${UNIT_WORDS}|(?![eid][. ]*$)[a-zA-Z]{1,3})[. ]*$`, 'i');
+/** Of text whose spaces are single. What may be a space is said once a gap: said twice, a long text would take forever. */
 const TRAILING_UNIT = new RegExp(
-  `(?<=[\\d}).])\\s*(?:(?:${UNIT_WORDS})(?![a-z])\\s*(?:\\^\\{?\\d\\}?)?\\s*)+$`,
+  `(?<=[\\d}).]) ?(?:(?:${UNIT_WORDS})(?![a-z]) ?(?:\\^\\{?\\d\\}? ?)?)+$`,
   'i',
 );
+
+/** `1 1/2`, whose whole number may be in groups of three, as in `1 234 1/2`. */
+const MIXED = /(?<![\w.^}/]|\/ )(\d{1,3}(?:[ ,]\d{3})+|\d+) (\d+) ?\/ ?(\d+)(?!\d|\.\d)/g;
 
 /** Spelled-out functions of plain text, as in `sqrt(2)` or `np.arcsin(x)`. */
 const FUNCTIONS = 'arcsin|arccos|arctan|sinh|cosh|tanh|sin|cos|tan|cot|sec|csc|ln|log|exp|pi';
 
 /**
  * Without dollar signs, sizes of brackets, spaces, units and degrees; with `\frac{a}{b}` and `\sqrt{a}` in full, `%` for
- * percent and `,` for "and" and "or". Matrices are all `\begin{matrix}`. Meant for comparison, not for display.
+ * percent and `,` for "and" and "or". Matrices are all `\begin{matrix}`, mixed numbers sums. Meant for comparison, not for
+ * display.
  */
 export function normalize(answer: string): string {
-  let s = answer.trim();
+  let s = answer.trim().replace(/\s+/g, ' ');
   s = s.replace(/\\\$|\$/g, '').replace(/(?<!\\)\\[()[\]]/g, '');
   s = s.replace(/\\(?:displaystyle|left|right|bigl?|bigr|Bigl?|Bigr|limits)(?![a-zA-Z])/g, '');
   s = s.replace(/(\d)(?:\\!|\\,|\{,\}|,\\!|\{,\}\\!)\s*(?=\d{3}(?!\d))/g, (_, digit: string) => digit);
@@ -58,7 +63,7 @@ export function normalize(answer: string): string {
   // 2. and the full stop of a sentence
   s = s.replace(/(\d)\.(?![\d\\])/g, '$1').replace(/[.,;:\s]+$/, '');
   s = s.replace(/(^|[,([{])\s*\+/g, '$1');
-  return withoutSpaces(s);
+  return withoutSpaces(mixedNumbers(s.replace(/ +/g, ' ')));
 }
 
 function unitsAndText(s: string): string {
@@ -72,16 +77,29 @@ function unitsAndText(s: string): string {
     if (afterQuantity && isUnit && !/^[~\s]*(?:and|or)\b/.test(content)) out = before;
     else out = `${before}${content}${after}`;
   }
-  out = out.replace(/\s+(?:and|or)\s+/g, ', ').replace(/,\s*,/g, ',');
+  out = out
+    .replace(/\s+/g, ' ')
+    .replace(/ (?:and|or) /g, ', ')
+    .replace(/, ?,/g, ',');
   out = out.replace(TRAILING_UNIT, '');
   // the letter of a multiple choice
   return out.replace(/^\s*\(([A-H])\)\s*$/, '$1');
 }
 
-/** A space stays only where it ends a command's name. */
+function mixedNumbers(s: string): string {
+  return s.replace(MIXED, (all, whole: string, over: string, under: string) =>
+    // 1 234/5 is 1234/5
+    over.length === 3 && Number(over) >= Number(under)
+      ? all
+      : `(${whole.replace(/[ ,]/g, '')}+${over}/${under})`,
+  );
+}
+
+/** A space stays only where it ends a command's name, or keeps two numbers from being one, which groups of three are. */
 function withoutSpaces(s: string): string {
   return s
-    .replace(/(\\[a-zA-Z]+)\s+(?=[a-zA-Z])/g, '$1\u0000')
+    .replace(/(?<![\w.,^}])\d{1,3}(?: \d{3})+(?!\d)/g, (groups) => groups.replaceAll(' ', ''))
+    .replace(/(\\[a-zA-Z]+)\s+(?=[a-zA-Z])|(?<=\d)\s+(?=\d)/g, '$1\u0000')
     .replace(/\s+/g, '')
     .replaceAll('\u0000', ' ');
 }

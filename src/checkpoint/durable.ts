@@ -26,12 +26,16 @@ export async function writeFolder(path: string, fill: (folder: string) => Promis
   await sync(dirname(path));
 }
 
-/** Likewise, of one file. */
-export async function writeFile(path: string, content: string | Uint8Array): Promise<void> {
+/** Likewise, of one file. Several strings are written one after another: together they may be too long for one. */
+export async function writeFile(
+  path: string,
+  content: string | Uint8Array | Iterable<string>,
+): Promise<void> {
   const temporary = path + UNFINISHED;
   const file = await open(temporary, 'w');
   try {
-    await file.writeFile(content);
+    const parts = typeof content === 'string' || content instanceof Uint8Array ? [content] : content;
+    for (const part of parts) await file.writeFile(part); // goes on where the last write ended
     await file.sync();
   } finally {
     await file.close();

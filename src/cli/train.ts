@@ -28,6 +28,7 @@ const REQUESTS = { maxRunning: 1024, maxWaiting: 65536 };
 
 /** Runs until all stages are done, or an interrupt ends the run after its step. */
 export async function train(flags: TrainFlags): Promise<void> {
+  outliveReaders();
   const settings = readTrainSettings(flags.config, { output: flags.output, seed: seedOf(flags.seed) });
   const unlock = await lockOutput(settings.output);
   try {
@@ -36,6 +37,11 @@ export async function train(flags: TrainFlags): Promise<void> {
   } finally {
     unlock();
   }
+}
+
+/** The reader of a pipe may go first, as `tee` does at Ctrl-C: that ends no run before its checkpoint. The log has it all. */
+function outliveReaders(): void {
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
 }
 
 async function lockOutput(output: string): Promise<() => void> {
@@ -68,7 +74,10 @@ async function runUntilInterrupted(settings: TrainSettings, stage: StageName | u
       load: (folder) => loadModel(trainingEngine(folder, settings.engine)),
     });
   } catch (error) {
-    if (!(error instanceof Interrupted)) throw error;
+    if (!(error instanceof Interrupted)) {
+      noteEnd(settings.output, error);
+      throw error;
+    }
     log.note(error.message);
     // As a shell reports a program that an interrupt ended.
     process.exitCode = 130;
@@ -84,15 +93,26 @@ async function runUntilInterrupted(settings: TrainSettings, stage: StageName | u
   }
 }
 
+/** In `train.log` alone: where it is caught it is written to standard error. */
+function noteEnd(folder: string, error: unknown): void {
+  try {
+    append(folder, `ended by an error: ${error instanceof Error ? error.message : String(error)}`);
+  } catch {
+    // Not in the place of what ended the run, which may be the same full disk.
+  }
+}
+
+function append(folder: string, line: string): void {
+  appendFileSync(join(folder, 'train.log'), `${new Date().toISOString()} ${line}\n`);
+}
+
 /** Lines in `train.log`, and on standard output too, unless that is a terminal. */
 function display(folder: string): Display {
-  const file = join(folder, 'train.log');
-  const append = (line: string) => appendFileSync(file, `${new Date().toISOString()} ${line}\n`);
   const { stdout } = process;
   if (!stdout.isTTY)
     return new Lines((line) => {
       stdout.write(`${line}\n`);
-      append(line);
+      append(folder, line);
     });
   const screen = {
     write: (text: string) => stdout.write(text),
@@ -100,7 +120,7 @@ function display(folder: string): Display {
       return stdout.columns;
     },
   };
-  return new TrainView(screen, new Lines(append));
+  return new TrainView(screen, new Lines((line) => append(folder, line)));
 }
 
 /** An engine for whole batches of requests. */

@@ -15,6 +15,7 @@ export interface Described {
   minimum?: number;
   exclusiveMinimum?: number;
   maximum?: number;
+  exclusiveMaximum?: number;
   minLength?: number;
   minItems?: number;
   maxItems?: number;
@@ -31,6 +32,7 @@ export function expectation(schema: Described): string {
   if (schema.type === 'string' && schema.minLength)
     return schema.format === 'path' ? noun : 'a non-empty string';
   const write = (bound: number) => (schema.format === 'bytes' ? formatBytes(bound) : String(bound));
+  const below = schema.minimum === undefined && schema.exclusiveMinimum === undefined ? '' : ' and';
   return [
     noun,
     schema.minimum === undefined ? '' : ` from ${write(schema.minimum)}`,
@@ -38,6 +40,7 @@ export function expectation(schema: Described): string {
     schema.maximum === undefined
       ? ''
       : ` ${schema.exclusiveMinimum === undefined ? 'to' : 'and at most'} ${write(schema.maximum)}`,
+    schema.exclusiveMaximum === undefined ? '' : `${below} below ${write(schema.exclusiveMaximum)}`,
   ].join('');
 }
 

@@ -9,9 +9,12 @@ import Fastify, {
   LogController,
 } from 'fastify';
 import type { TSchema } from 'typebox';
+import { refuseConnection } from './client_error.js';
 import type { Context } from './context.js';
 import { ApiError, toApiError } from './errors.js';
+import { Incoming } from './incoming.js';
 import type { DescribedRoute } from './openapi.js';
+import { whenOver } from './response_signal.js';
 import { chatRoutes } from './routes/chat.js';
 import { completionRoutes } from './routes/completions.js';
 import { healthRoutes } from './routes/health.js';
@@ -24,6 +27,9 @@ import { validator } from './validate.js';
 
 /** As proxies log a request whose client did not wait for the end. */
 const clientLeft = 499;
+
+/** For WebSockets to answer the closing handshake of a server that stops. */
+const graceMs = 1000;
 
 /** Not listening yet. `logger`: off where left out. */
 export async function createApp(
@@ -41,6 +47,9 @@ export async function createApp(
     forceCloseConnections: true,
     // Errors before routing, as of a URL that can't be decoded.
     frameworkErrors: sendError,
+    clientErrorHandler: refuseConnection,
+    // Keep-alive finds the peers that vanished: a request that waits for its answer writes nothing that would fail.
+    http: { IncomingMessage: Incoming, keepAlive: true, keepAliveInitialDelay: 60_000 },
   });
   app.removeAllContentTypeParsers();
   app.addContentTypeParser(
@@ -66,9 +75,16 @@ export async function createApp(
 
   // Before the hooks below: it closes the socket of an upgrade that they refuse.
   await app.register(websocket, { options: { maxPayload: settings.bodyLimit } });
+  // By itself a peer that does not answer would hold the server for half a minute.
+  app.addHook('preClose', async () => {
+    const cut = () => {
+      for (const client of app.websocketServer.clients) client.terminate();
+    };
+    setTimeout(cut, graceMs).unref();
+  });
 
   app.addHook('onRequest', async (request, reply) => {
-    reply.raw.once('close', () => account(request, reply, service));
+    whenOver(reply, () => account(request, reply, service));
     if (settings.apiKey !== undefined && !request.routeOptions.config?.open) {
       checkKey(request.headers.authorization, settings.apiKey);
     }

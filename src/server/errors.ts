@@ -15,12 +15,14 @@ const table = {
   model_not_found: [404, 'invalid_request_error'],
   not_found: [404, 'invalid_request_error'],
   method_not_allowed: [405, 'invalid_request_error'],
+  request_timeout: [408, 'invalid_request_error'],
   payload_too_large: [413, 'invalid_request_error'],
   unsupported_media_type: [415, 'invalid_request_error'],
   upgrade_required: [426, 'invalid_request_error'],
   queue_full: [429, 'rate_limit_error'],
   too_many_requests: [429, 'rate_limit_error'],
   slow_reader: [429, 'rate_limit_error'],
+  headers_too_large: [431, 'invalid_request_error'],
   cancelled: [499, 'cancelled_error'],
   internal_error: [500, 'server_error'],
   loading: [503, 'server_error'],
@@ -55,6 +57,7 @@ export class ApiError extends Error {
   }
 
   get headers(): Record<string, string> {
+    if (this.code === 'upgrade_required') return { connection: 'Upgrade', upgrade: 'websocket' };
     if (this.code === 'queue_full') return { 'retry-after': '1' };
     if (this.code === 'loading') return { 'retry-after': '5' };
     if (this.code === 'invalid_api_key') return { 'www-authenticate': 'Bearer' };

@@ -36,7 +36,10 @@ export class Metrics {
       'npr_inter_token_seconds',
       'Between the engine steps that add to one request',
     );
-    this.#endToEnd = durations('npr_request_seconds', 'From submitting a request to its end');
+    this.#endToEnd = durations(
+      'npr_request_seconds',
+      'From submitting a request to its end, where it was neither refused nor cancelled and did not fail',
+    );
 
     const gauge = (name: string, help: string, read: (stats: EngineStats) => number) =>
       new Gauge({
@@ -86,7 +89,7 @@ export class Metrics {
     this.#streamsCut.inc();
   }
 
-  /** Watches one request's events; the clock starts now. */
+  /** Watches one request's events; the clock starts now. `end`: it has run to its own end. */
   watch(): { step(events: readonly EngineEvent[]): void; end(): void } {
     const start = performance.now();
     let last: number | undefined;

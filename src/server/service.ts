@@ -95,12 +95,12 @@ export class Service {
     this.#cancels.add(cancel);
     try {
       await engine.submit(request, checked, controller.signal);
+      watch.end();
     } catch (error) {
       const lost = error instanceof EngineError && error.code === 'unavailable';
       if (lost && this.#state === 'ready') this.#state = 'failed';
       throw error;
     } finally {
-      watch.end();
       this.#cancels.delete(cancel);
       signal.removeEventListener('abort', cancel);
     }

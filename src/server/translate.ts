@@ -6,7 +6,7 @@ import { ApiError } from './errors.js';
 import { promptOf } from './messages.js';
 import type { ServedModel } from './model.js';
 import type { ChatRequest } from './schemas/chat.js';
-import type { CompletionRequest } from './schemas/completions.js';
+import { type CompletionRequest, maxChoices } from './schemas/completions.js';
 
 type Common = Omit<ChatRequest & CompletionRequest, 'messages' | 'prompt' | 'logprobs'>;
 
@@ -68,6 +68,12 @@ async function promptsOf(body: CompletionRequest, model: ServedModel): Promise<n
   const { prompt } = body;
   const one = typeof prompt === 'string' || typeof prompt[0] === 'number';
   const prompts = (one ? [prompt] : prompt) as (string | number[])[];
+  const n = body.n ?? 1;
+  const most = Math.floor(maxChoices / prompts.length);
+  if (n > most) {
+    const message = `n: expected at most ${most} with ${prompts.length} prompts, got ${n}`;
+    throw new ApiError('invalid_value', message, 'n');
+  }
   const encoded: number[][] = [];
   for (const [i, item] of prompts.entries()) {
     const path = one ? 'prompt' : `prompt[${i}]`;

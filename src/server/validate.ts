@@ -46,10 +46,10 @@ function explain(
 ): ApiError {
   const { kind, path, detail } = complaint(schema, value, faults);
   if (kind === 'missing') return new ApiError('missing_field', `${path} is required`, path);
-  if (kind === 'invalid')
-    return new ApiError('invalid_value', `${path || 'the body'}: ${detail}`, path || null);
-  const reason = refused.get(path);
+  const reason = refused.get(path.replaceAll(/\[\d+\]/g, '[]'));
   if (reason !== undefined)
     return new ApiError('unsupported_field', `${path} is not supported: ${reason}`, path);
+  if (kind === 'invalid')
+    return new ApiError('invalid_value', `${path || 'the body'}: ${detail}`, path || null);
   return new ApiError('unknown_field', `unknown field ${path}${detail}`, path);
 }

@@ -13,7 +13,7 @@ import { seedOf } from './random.js';
 import { Reinforcement, type ReinforcementParts } from './reinforcement.js';
 import { scorer } from './scoring.js';
 import type { BaseSettings, BetaSettings, StageName, StageSettings, TrainSettings } from './settings.js';
-import { ValidationSettings } from './settings.js';
+import { STAGES, ValidationSettings } from './settings.js';
 import { closeAll, type Stage, TrainError, type Workplace } from './stage.js';
 import { defaultStart, startFolder, withTags } from './starts.js';
 import { Supervised } from './supervised.js';
@@ -46,7 +46,7 @@ export async function openStage(
 ): Promise<OpenStage> {
   const own = settings.stages[name] as StageSettings;
   const validation = await heldOut(settings, own);
-  const examples = await learned(name, folder, settings, validation?.examples ?? [], options);
+  const examples = await learned(name, folder, settings, options);
   const start = await startFolder(settings, name, own.from ?? defaultStart(settings, name));
   const parallel = name === 'beta' || name === 'papo';
   const modelFolder = parallel ? await withTags(start, join(folder, 'start')) : start;
@@ -80,12 +80,18 @@ async function heldOut(
   return { examples: await heldOutExamples(settings.data), settings };
 }
 
-/** What a stage learns from: nothing that it is validated on. */
+/** What any stage is validated on: the model of one is the start of the next. */
+async function heldOutQuestions({ validation, stages }: TrainSettings): Promise<Set<string>> {
+  const sources = [validation, ...STAGES.map((name) => stages[name]?.validation)];
+  const examples = await Promise.all(sources.flatMap((own) => own?.data ?? []).map(heldOutExamples));
+  return new Set(examples.flat().map(({ question }) => question));
+}
+
+/** What a stage learns from: nothing that it or another is validated on. */
 async function learned(
   name: StageName,
   folder: string,
   settings: TrainSettings,
-  held: readonly Example[],
   options: RunOptions,
 ): Promise<Example[]> {
   const { beta, base, zero } = settings.stages;
@@ -93,7 +99,7 @@ async function learned(
   const data =
     given === undefined ? (settings.stages[name]?.data ?? settings.data) : { files: [{ path: given }] };
   if (data === undefined) throw new TrainError(`${name}: has no data`);
-  const questions = new Set(held.map(({ question }) => question));
+  const questions = await heldOutQuestions(settings);
   const all = await loadExamples(data, settings.seed);
   const examples = all.filter(({ question }) => !questions.has(question));
   if (examples.length < all.length)

@@ -32,6 +32,8 @@ export interface ReinforcementParts {
   traces: number;
 }
 
+const NO_STREAK = { steps: 0, responses: 0, right: 0 };
+
 export class Reinforcement implements Stage {
   readonly name: Method['name'];
   readonly steps: number;
@@ -43,8 +45,8 @@ export class Reinforcement implements Stage {
   #place = 0;
   /** What fraction of the groups had a signal lately. */
   #yield = 1;
-  /** Steps in a row without any signal. */
-  #uniform = 0;
+  /** Steps in a row without any signal, and of all their responses how many there were and how many of them right. */
+  #streak = NO_STREAK;
 
   constructor(method: Method, settings: ReinforcementSettings, parts: ReinforcementParts) {
     this.name = method.name;
@@ -56,13 +58,18 @@ export class Reinforcement implements Stage {
   }
 
   state(): Record<string, number> {
-    return { place: this.#place, yield: this.#yield, uniform: this.#uniform };
+    const { steps, responses, right } = this.#streak;
+    const streak = { uniform: steps, uniform_responses: responses, uniform_right: right };
+    return { place: this.#place, yield: this.#yield, ...streak };
   }
 
   restore(state: Record<string, number>): void {
     this.#place = state.place ?? 0;
     this.#yield = state.yield ?? 1;
-    this.#uniform = state.uniform ?? 0;
+    const { uniform: steps, uniform_responses: responses, uniform_right: right } = state;
+    // of a streak that was not counted nothing can be said: it begins anew
+    const counted = steps !== undefined && responses !== undefined && right !== undefined;
+    this.#streak = counted ? { steps, responses, right } : NO_STREAK;
   }
 
   async step(step: number): Promise<StepReport> {
@@ -115,7 +122,7 @@ export class Reinforcement implements Stage {
     report.notes.push(...update.notes);
     if (advantages.flat().every((advantage) => advantage === 0)) this.#noSignal(report, all);
     else {
-      this.#uniform = 0;
+      this.#streak = NO_STREAK;
       if (resample && batch.useful.length < prompts)
         report.notes.push(
           `${batch.useful.length} of ${prompts} groups: the others of ${batch.seen.length} had equal scores`,
@@ -155,18 +162,23 @@ export class Reinforcement implements Stage {
 
   /** Nothing to learn from: no update, and after many such steps the stage is over. */
   #noSignal(report: StepReport, all: readonly Scored[]): void {
-    this.#uniform++;
-    const { accuracy = 0, filtered = 0, reward = 0 } = report.metrics;
+    this.#streak = {
+      steps: this.#streak.steps + 1,
+      responses: this.#streak.responses + all.length,
+      right: this.#streak.right + all.filter(({ score }) => score.correct).length,
+    };
+    const { steps, responses, right } = this.#streak;
+    const { filtered = 0, reward = 0 } = report.metrics;
     const why =
       filtered === 1 ? 'every response was filtered out' : 'the responses to each question scored the same';
     report.notes.push(`no signal: ${why} (mean reward ${reward.toFixed(3)}); no update`);
-    if (this.#uniform < this.#settings.max_uniform_steps) return;
-    if (all.length > 0 && accuracy === 1) {
-      report.finished = `every response of ${this.#uniform} steps was right: nothing left to learn from these questions`;
+    if (steps < this.#settings.max_uniform_steps) return;
+    if (responses > 0 && right === responses) {
+      report.finished = `every response of ${steps} steps was right: nothing left to learn from these questions`;
       return;
     }
     throw new TrainError(
-      `${this.name}: ${this.#uniform} steps in a row without any signal: ${why} (mean reward ${reward.toFixed(3)}, accuracy ${accuracy.toFixed(3)}); the questions may be too hard or too easy for this model, or its format unknown to it`,
+      `${this.name}: ${steps} steps in a row without any signal: in the last one ${why} (mean reward ${reward.toFixed(3)}); of the ${responses} responses of them all ${right} were right; the questions may be too hard or too easy for this model, or its format unknown to it`,
     );
   }
 }

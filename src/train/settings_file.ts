@@ -6,7 +6,7 @@ import { Check, Default, Errors } from 'typebox/value';
 import { complaint, type Fault } from '../config/faults.js';
 import { SettingsError } from '../config/resolve.js';
 import { parseBytes } from '../config/units.js';
-import { STAGES, TrainSettings } from './settings.js';
+import { STAGES, type StageSettings, TrainSettings } from './settings.js';
 
 export interface Overrides {
   output?: string | undefined;
@@ -114,5 +114,14 @@ function contradiction(settings: TrainSettings): string | undefined {
     if ((stages[name]?.checkpoints?.result ?? settings.checkpoints.result) === 'best' && !validated)
       return `stages.${name}: checkpoints.result is best, which needs a validation to tell`;
   }
+  for (const name of names) {
+    const { lr, schedule } = stages[name] as StageSettings;
+    if (schedule.kind === 'cosine' && schedule.final_lr > lr)
+      return `stages.${name}: schedule.final_lr is ${schedule.final_lr}, more than lr, which is ${lr}; a cosine falls from lr to final_lr`;
+  }
+  const clip = stages.zero?.clip;
+  // in single precision, as the engine compares
+  if (clip !== undefined && Math.fround(clip.dual) <= Math.fround(1 + Math.fround(clip.high)))
+    return `stages.zero: clip.dual is ${clip.dual}; expected more than 1 + clip.high, and that is ${clip.high}`;
   return undefined;
 }

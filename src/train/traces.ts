@@ -1,6 +1,6 @@
 /** Rejection sampling: what beta learns from are responses of zero's model that are right and strictly valid. */
 import { setMaxListeners } from 'node:events';
-import { mkdir, open, readFile, truncate } from 'node:fs/promises';
+import { mkdir, open, truncate } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { names, writeFile } from '../checkpoint/durable.js';
 import type { Engine } from '../engine/types.js';
@@ -8,6 +8,7 @@ import { parse } from '../parallel/parse.js';
 import { canonical } from '../parallel/render.js';
 import type { Json } from '../tokenizer/files.js';
 import type { Tokenizer } from '../tokenizer/tokenizer.js';
+import { readLines } from './data/lines.js';
 import { readExamples } from './data/read.js';
 import type { Example } from './examples.js';
 import type { RunLog } from './log/run_log.js';
@@ -123,7 +124,7 @@ export async function keepTraces(parts: RejectionParts, file: string): Promise<v
     throw new TrainError(
       `beta: none of ${examples.length} questions got a response that is right and strictly valid within ${parts.settings.tries} tries; the model needs more of the stage zero`,
     );
-  await writeFile(file, kept.map(line).join(''));
+  await writeFile(file, kept.map(line));
 }
 
 async function attempt(parts: RejectionParts, place: number): Promise<Trial> {
@@ -152,19 +153,20 @@ async function attempt(parts: RejectionParts, place: number): Promise<Trial> {
 
 /** The trials of whole lines; the last one may have been cut off, and is removed. */
 async function readJournal(path: string): Promise<Trial[]> {
-  let text: string;
+  const trials: Trial[] = [];
+  let whole = 0;
   try {
-    text = await readFile(path, 'utf8');
+    for await (const { text, end, ended } of readLines(path)) {
+      if (!ended) break;
+      whole = end;
+      if (text !== '') trials.push(JSON.parse(text) as Trial);
+    }
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
     throw error;
   }
-  const whole = text.slice(0, text.lastIndexOf('\n') + 1);
-  await truncate(path, Buffer.byteLength(whole));
-  return whole
-    .split('\n')
-    .filter((line) => line !== '')
-    .map((line) => JSON.parse(line) as Trial);
+  await truncate(path, whole);
+  return trials;
 }
 
 function line(trial: Trial): string {

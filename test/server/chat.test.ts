@@ -113,6 +113,16 @@ describe('chat completions', () => {
     expect(response.status).toBe(200);
   });
 
+  it('takes what other servers and their clients add without meaning anything by it', async () => {
+    const reply = { role: 'assistant', content: '2' };
+    const answered = { ...reply, refusal: null, audio: null, tool_calls: [], annotations: [] };
+    const options = { prompt_cache_retention: '24h', prompt_cache_options: { mode: 'explicit' } };
+    await answerTo({ messages: [...ask.messages, reply] });
+    await answerTo({ messages: [...ask.messages, answered], ...options });
+    const [plain, adorned] = engine.requests.slice(-2);
+    expect(adorned?.prompt).toEqual(plain?.prompt);
+  });
+
   it('splits a parallel answer, and counts its branches', async () => {
     engine.script = parallel;
     const body = { ...ask, parallel: { max_branches: 4, on_invalid: 'ignore' }, return_token_ids: true };

@@ -12,6 +12,7 @@ import {
   failing,
   finished,
   ScriptedEngine,
+  sequential,
   started,
   waiting,
 } from './double.js';
@@ -186,6 +187,38 @@ it('counts requests by route and status', async () => {
   expect(metrics).toContain('npr_inter_token_seconds_count 2');
   expect(metrics).toContain('npr_request_seconds_count 1');
   expect(metrics).toContain('npr_kv_slots 8192');
+});
+
+it('times only the requests that ran to their end', async () => {
+  const engine = new ScriptedEngine();
+  const server = await start(engine);
+  const ended = async () =>
+    /npr_request_seconds_count (\d+)/.exec(await server.service.metrics.registry.metrics())?.[1];
+  engine.script = failing('queue_full', 'full');
+  await server.post(chat, ask);
+  engine.script = failing('internal', 'broken', [[started]]);
+  await server.post(chat, ask);
+  engine.script = endless;
+  const client = new AbortController();
+  const left = fetch(server.url + chat, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(ask),
+    signal: client.signal,
+  });
+  await until(() => engine.running === 1);
+  client.abort();
+  await expect(left).rejects.toThrow();
+  await until(() => engine.running === 0 && server.service.active === 0);
+  expect(await ended()).toBe('0');
+  engine.script = sequential;
+  await server.post(chat, ask);
+  expect(await ended()).toBe('1');
+});
+
+it('has the system look for peers that vanished', async () => {
+  const { app } = await start(new ScriptedEngine());
+  expect(app.server).toMatchObject({ keepAlive: true, keepAliveInitialDelay: 60 });
 });
 
 it('counts requests whose client left as such', async () => {

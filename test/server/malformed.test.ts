@@ -1,6 +1,8 @@
+import { connect } from 'node:net';
+import { text as textOf } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { ScriptedEngine } from './double.js';
-import { startServer, type TestServer } from './start.js';
+import { endless, ScriptedEngine, sequential } from './double.js';
+import { startServer, type TestServer, until } from './start.js';
 
 const engine = new ScriptedEngine({ maxPositions: 128, slots: 200 });
 let server: TestServer;
@@ -185,6 +187,30 @@ const chats: Case[] = [
   ],
   [{ messages, parallel: { max_branchs: 3 } }, 400, /did you mean 'max_branches'/],
   [{ messages, tools: [] }, 400, /tools is not supported: /, 'tools'],
+  [
+    { messages: [{ role: 'assistant', content: '', tool_calls: [{ id: 'a' }] }] },
+    400,
+    /messages\[0\].tool_calls is not supported: /,
+    'messages[0].tool_calls',
+  ],
+  [
+    { messages: [...messages, { role: 'user', content: '', tool_call_id: 'a' }] },
+    400,
+    /messages\[1\].tool_call_id is not supported: /,
+    'messages[1].tool_call_id',
+  ],
+  [
+    { messages: [{ role: 'assistant', content: '', function_call: { name: 'a' } }] },
+    400,
+    /messages\[0\].function_call is not supported: /,
+    'messages[0].function_call',
+  ],
+  [
+    { messages: [{ role: 'assistant', content: '', annotations: [{}] }] },
+    400,
+    /messages\[0\].annotations is not supported: /,
+    'messages[0].annotations',
+  ],
   [{ messages, functions: [] }, 400, /functions is not supported: /, 'functions'],
   [{ messages, audio: {} }, 400, /audio is not supported: /, 'audio'],
   [
@@ -221,6 +247,7 @@ const completions: Case[] = [
   [{ prompt: [-1] }, 400, /prompt/],
   [{ prompt: [3, 512] }, 400, /prompt\[1\]: expected a token id below 512, got 512/, 'prompt[1]'],
   [{ prompt: [[1], [99999]] }, 400, /prompt\[1\]\[0\]: expected a token id below 512/, 'prompt[1][0]'],
+  [{ prompt: Array(20).fill('a'), n: 128 }, 400, /n: expected at most 102 with 20 prompts, got 128/, 'n'],
   [{ prompt: 'a', max_tokens: 0 }, 400, /echo/, 'max_tokens'],
   [{ prompt: 'a', max_tokens: -1 }, 400, /max_tokens: expected an integer from 0, got -1/, 'max_tokens'],
   [{ prompt: 'a', logprobs: true }, 400, /logprobs: expected an integer from 0 to 20, got true/, 'logprobs'],
@@ -285,6 +312,37 @@ describe('routes refuse', () => {
       });
     },
   );
+
+  it('what should have been a WebSocket, saying so', async () => {
+    const { headers } = await fetch(`${server.url}/v1/parallel`);
+    expect([headers.get('upgrade'), headers.get('connection')]).toEqual(['websocket', 'Upgrade']);
+  });
+
+  it.each([
+    ['nonsense\r\n\r\n', 400, 'bad_request'],
+    ['GET /health HTTP/1.1\r\nhost: x\r\nno colon\r\n\r\n', 400, 'bad_request'],
+    [`GET /health HTTP/1.1\r\nhost: x\r\nx: ${'x'.repeat(17_000)}\r\n\r\n`, 431, 'headers_too_large'],
+  ])('what is not HTTP: %.40s', async (bytes, status, code) => {
+    const socket = connect(server.port, '127.0.0.1');
+    socket.write(bytes);
+    const [head = '', body = ''] = (await textOf(socket)).split('\r\n\r\n');
+    expect(head).toMatch(new RegExp(`^HTTP/1.1 ${status} .*\r\nconnection: close\r\n`));
+    expect(JSON.parse(body)).toMatchObject({ error: { code, type: 'invalid_request_error', param: null } });
+  });
+
+  it('what is not HTTP behind a request, without a word within its answer', async () => {
+    engine.script = endless;
+    const socket = connect(server.port, '127.0.0.1');
+    const json = JSON.stringify({ messages, stream: true });
+    const head = `POST ${chat} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${json.length}`;
+    socket.write(`${head}\r\n\r\n${json}`);
+    const answer = textOf(socket);
+    await new Promise((resolve) => socket.once('data', resolve));
+    socket.write('nonsense\r\n\r\n');
+    expect((await answer).split('HTTP/1.1')).toHaveLength(2);
+    await until(() => engine.running === 0);
+    engine.script = sequential;
+  });
 
   it('what is not UTF-8 JSON, without a 500', async () => {
     const response = await fetch(server.url + chat, {

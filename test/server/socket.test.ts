@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import WebSocket from 'ws';
 import {
   choiceFinished,
@@ -34,8 +34,12 @@ afterEach(() => {
 afterAll(() => server.close());
 
 /** A connected client and all that it was told. */
-async function connect(headers: Record<string, string> = {}, url = server.url) {
-  const socket = new WebSocket(`${url.replace('http', 'ws')}/v1/parallel`, { headers });
+async function connect(
+  headers: Record<string, string> = {},
+  url = server.url,
+  more: WebSocket.ClientOptions = {},
+) {
+  const socket = new WebSocket(`${url.replace('http', 'ws')}/v1/parallel`, { headers, ...more });
   open.push(socket);
   const events: Event[] = [];
   socket.on('message', (data) => events.push(JSON.parse(String(data))));
@@ -277,6 +281,37 @@ it('ends its requests before a stopping server closes it', async () => {
   expect(await closed).toBe(1001);
   expect(client.events.at(-1)).toMatchObject({ type: 'completion.completed' });
   await stopping.app.close();
+});
+
+it('does not hold a stopping server where its peer leaves the closing handshake unanswered', async () => {
+  const stopping = await startServer(engine);
+  const client = await connect({}, stopping.url);
+  client.socket.pause();
+  await stopping.service.drain(60);
+  await stopping.app.close();
+  // By itself ws waits 30 s.
+}, 20_000);
+
+it('is cut where its peer answers no pings', async () => {
+  engine.script = sequential;
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+  try {
+    const gone = await connect({}, server.url, { autoPong: false });
+    const there = await connect();
+    const closed = new Promise((resolve) => gone.socket.once('close', resolve));
+    const pinged = new Promise((resolve) => there.socket.once('ping', resolve));
+    vi.advanceTimersByTime(30_000);
+    await pinged;
+    // Its answer comes behind that to the ping.
+    there.create('a');
+    await there.end('a');
+    vi.advanceTimersByTime(30_000);
+    expect(await closed).toBe(1006);
+    there.create('b');
+    expect(await there.end('b')).toMatchObject({ type: 'completion.completed' });
+  } finally {
+    vi.useRealTimers();
+  }
 });
 
 it('asks for the API key', async () => {

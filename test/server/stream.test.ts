@@ -165,6 +165,62 @@ describe.each(['/v1/chat/completions', '/v1/completions'])('%s', (path) => {
   });
 });
 
+describe('a request that offers HTTP/2', () => {
+  const offer =
+    'connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAoAAAAAIAAAAA\r\n';
+
+  it.each([
+    ['in the same packet', false],
+    ['in a later one', true],
+  ])('is answered over HTTP/1.1, its body %s', async (_, later) => {
+    engine.script = sequential;
+    const socket = connect(server.port, '127.0.0.1').setNoDelay();
+    let text = '';
+    socket.setEncoding('utf8').on('data', (data: string) => {
+      text += data;
+    });
+    const closed = new Promise((resolve) => socket.once('close', resolve));
+    const json = JSON.stringify({ ...ask, stream: false });
+    const post = request(json, offer);
+    const head = later ? post.length - json.length : post.length;
+    socket.write(post.slice(0, head));
+    if (later) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      socket.write(post.slice(head));
+    }
+    await until(() => text.includes('"content":"one two three"'));
+    // The connection goes on.
+    socket.write(`GET /health HTTP/1.1\r\nhost: x\r\n${offer}\r\n`);
+    await until(() => text.includes('"status":"ready"'));
+    socket.write(request(JSON.stringify(ask), 'connection: close\r\n'));
+    await closed;
+    expect(text.split('HTTP/1.1 200 OK')).toHaveLength(4);
+    expect(text.split('HTTP/1.1')).toHaveLength(4);
+  });
+
+  it('or a WebSocket where there can be none keeps its body', async () => {
+    engine.script = sequential;
+    const socket = connect(server.port, '127.0.0.1');
+    const headers = 'connection: Upgrade, close\r\nupgrade: websocket\r\n';
+    socket.write(request(JSON.stringify({ ...ask, stream: false }), headers));
+    expect((await received(socket)).split('HTTP/1.1 200 OK')).toHaveLength(2);
+  });
+});
+
+it('cancels what is pipelined behind the request whose turn it is, and counts it', async () => {
+  engine.script = endless;
+  const other = await startServer(engine);
+  const socket = connect(other.port, '127.0.0.1');
+  for (const stream of [true, false, true]) socket.write(request(JSON.stringify({ ...ask, stream })));
+  await until(() => engine.running === 3);
+  socket.destroy();
+  await until(() => engine.running === 0 && other.service.active === 0);
+  expect(await other.service.metrics.registry.metrics()).toContain(
+    'npr_http_requests_total{route="/v1/chat/completions",status="499"} 3',
+  );
+  await other.app.close();
+});
+
 it('cancels all prompts of a call when one fails', async () => {
   engine.script = async function* (request, signal) {
     if (request.prompt[0] === 5) yield* failing('internal', 'broken')(request, signal);

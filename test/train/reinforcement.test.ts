@@ -234,8 +234,44 @@ describe('without any signal', () => {
     const stage = await open('zero', { max_uniform_steps: 2 }, blocks, -1).start();
     await stage.step(0);
     await expect(stage.step(1)).rejects.toThrow(
-      /^zero: 2 steps in a row without any signal: .*mean reward -1.000/,
+      /^zero: 2 steps in a row without any signal: .*mean reward -1.000.* of the 240 responses of them all 0 were right/,
     );
+  });
+
+  it.each([
+    ['wrong, then right', [-1, -1, 1.1]],
+    ['right, then wrong', [1.1, 1.1, -1]],
+  ])('judges by all steps of the row: %s', async (_, skills) => {
+    const right = skills.filter((skill) => skill > 1).length;
+    const { engine, start } = open('papo', { max_uniform_steps: 3 });
+    // each step by a process of its own
+    let state = (await start()).state();
+    for (const [step, skill] of skills.entries()) {
+      const stage = await start();
+      stage.restore(JSON.parse(JSON.stringify(state)));
+      engine.skill = skill;
+      const end = stage.step(step);
+      if (step < 2) expect((await end).finished).toBeUndefined();
+      else
+        await expect(end).rejects.toThrow(
+          `in the last one the responses to each question scored the same (mean reward ${skill > 1 ? '1.000' : '-1.000'}); of the 36 responses of them all ${12 * right} were right;`,
+        );
+      state = stage.state();
+    }
+  });
+
+  it('begins to count anew after a signal, or a state that has no count', async () => {
+    const { engine, start } = open('papo', { max_uniform_steps: 2 });
+    const stage = await start();
+    const finished = [];
+    for (const [step, skill] of [-1, 0.5, 1.1, 1.1].entries()) {
+      engine.skill = skill;
+      finished.push((await stage.step(step)).finished !== undefined);
+    }
+    expect(finished).toEqual([false, false, false, true]);
+    stage.restore({ place: 6, yield: 1, uniform: 9 });
+    expect((await stage.step(4)).finished).toBeUndefined();
+    expect((await stage.step(5)).finished).toMatch(/every response of 2 steps was right/);
   });
 
   it('says that all responses were filtered out', async () => {

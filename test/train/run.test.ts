@@ -151,6 +151,20 @@ describe('a run', () => {
       expect(tokenizer.decode(request.prompt)).not.toMatch(/What is (18|19|2\d)\?/);
   });
 
+  it('keeps what a later stage validates on out, too', async () => {
+    const output = join(directory, 'later');
+    const run = settings(output, { validation: undefined });
+    Object.assign(run.stages.base ?? {}, { validation: { data: { files: [{ path: questions(0, 3) }] } } });
+    Object.assign(run.stages.papo ?? {}, { validation: { data: { files: [{ path: questions(16, 24) }] } } });
+    const process = new Process();
+    await process.run(run, false, 'base');
+    await process.run(run, true, 'zero');
+    for (const stage of ['base', 'zero'])
+      expect(process.lines).toContain(`${stage}: 7 of 20 questions are held out`);
+    const validated = metrics(output).filter(({ kind }) => kind === 'validation');
+    expect(new Set(validated.map(({ stage }) => stage))).toEqual(new Set(['base']));
+  });
+
   it('validates at the start, as often as it should, and at the end', () => {
     const steps = metrics(whole)
       .filter(({ stage, kind }) => stage === 'papo' && kind === 'validation')

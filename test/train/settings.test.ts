@@ -142,6 +142,18 @@ describe('refuses', () => {
       /stages\.papo: checkpoints\.result is best, which needs a validation/,
     ],
     [{ ...least, seed: -1 }, /seed: expected an integer from 0/],
+    [
+      { ...least, stages: { base: { lr: 1e-5 } } },
+      /stages\.base: schedule\.final_lr is 0\.00003, more than lr, which is 0\.00001;/,
+    ],
+    [
+      { ...least, stages: { zero: { clip: { low: 1 } } } },
+      /stages\.zero\.clip\.low: expected a number above 0 and below 1, got 1$/,
+    ],
+    [
+      { ...least, stages: { zero: { clip: { high: 0.5, dual: 1.5 } } } },
+      /stages\.zero: clip\.dual is 1\.5; expected more than 1 \+ clip\.high, and that is 0\.5$/,
+    ],
   ])('%j', (content, message) => {
     expect(() => read(content)).toThrow(SettingsError);
     expect(() => read(content)).toThrow(message);
@@ -150,6 +162,17 @@ describe('refuses', () => {
   it('a file that is not there', () => {
     expect(() => readTrainSettings('/no/such.json')).toThrow(/settings file \/no\/such\.json: .*ENOENT/);
   });
+});
+
+it('takes a final_lr that no cosine ends at, and one equal to lr', () => {
+  const schedules = [
+    { kind: 'constant', final_lr: 1 },
+    { kind: 'cosine', final_lr: 1e-5 },
+  ];
+  for (const schedule of schedules)
+    expect(read({ ...least, stages: { papo: { lr: 1e-5, schedule } } }).stages.papo?.schedule).toMatchObject(
+      schedule,
+    );
 });
 
 describe('the ready-made files', () => {

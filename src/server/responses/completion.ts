@@ -183,7 +183,7 @@ export class CompletionAssembly {
   #logprobs(tokens: number[], entries: (TokenLogprob | undefined)[], offsets: TextOffsets): Logprobs {
     const table = this.#model.tokens;
     return {
-      tokens: tokens.map((token) => table.text(token)),
+      tokens: tokens.map((token) => table.key(token)),
       token_logprobs: tokens.map((_, i) => (entries[i] ? finite(entries[i].logprob) : null)),
       top_logprobs: tokens.map((_, i) => (entries[i] ? table.alternatives(entries[i]) : null)),
       text_offset: tokens.map((token) => offsets.next(token)),

@@ -40,6 +40,14 @@ export const Segments = Type.Cyclic(
   'Segments',
 );
 
+/** Messages of other servers come back with such. */
+const none = Type.Optional(
+  Type.Array(Type.Unknown(), {
+    maxItems: 0,
+    description: 'Of assistant messages: empty, and without effect.',
+  }),
+);
+
 export const Message = Type.Object(
   {
     role: Type.Enum(['system', 'developer', 'user', 'assistant']),
@@ -61,6 +69,8 @@ export const Message = Type.Object(
         },
       ),
     ),
+    tool_calls: none,
+    annotations: none,
   },
   closed,
 );
@@ -93,6 +103,8 @@ export const ChatRequest = Type.Object(
     parallel_tool_calls: Type.Optional(Type.Boolean(noEffect)),
     safety_identifier: Type.Optional(Type.String(noEffect)),
     prompt_cache_key: Type.Optional(Type.String(noEffect)),
+    prompt_cache_retention: Type.Optional(Type.String(noEffect)),
+    prompt_cache_options: Type.Optional(Type.Record(Type.String(), Type.Unknown(), noEffect)),
   },
   closed,
 );

@@ -76,7 +76,12 @@ export const sampling = {
     }),
   ),
   stop_token_ids: Type.Optional(Type.Array(Type.Integer({ minimum: 0 }), { maxItems: 64 })),
-  min_tokens: Type.Optional(Type.Integer({ minimum: 0, description: 'Tokens before the response may end.' })),
+  min_tokens: Type.Optional(
+    Type.Integer({
+      minimum: 0,
+      description: 'Tokens before the response may end; a stop string ends it all the same.',
+    }),
+  ),
   ignore_eos: Type.Optional(Type.Boolean({ description: 'Go on past the end of sequence.' })),
   parallel: Type.Optional(
     Type.Union([Type.Boolean(), ParallelOptions], {
@@ -106,13 +111,17 @@ export const sampling = {
   metadata: Type.Optional(Type.Record(Type.String(), Type.Unknown(), noEffect)),
 };
 
-/** Fields of OpenAI's that are known and refused, with the reason. */
+/** Fields of OpenAI's that are known and refused, with the reason; `[]` stands for any place in a list. */
 export const refused: ReadonlyMap<string, string> = new Map(
   Object.entries({
     tools: 'this server runs no tools',
     tool_choice: 'this server runs no tools',
     functions: 'this server runs no tools',
     function_call: 'this server runs no tools',
+    'messages[].tool_calls': 'this server runs no tools',
+    'messages[].tool_call_id': 'this server runs no tools',
+    'messages[].function_call': 'this server runs no tools',
+    'messages[].annotations': 'this server searches nothing',
     web_search_options: 'this server runs no tools',
     audio: 'the model reads and writes text only',
     prediction: 'outputs are always computed from the prompt',

@@ -4,19 +4,21 @@ import { branchDeltas, closed, FinishReason, nullable, sampling, tokenIds, Usage
 
 const TokenIds = Type.Array(Type.Integer({ minimum: 0 }), { minItems: 1 });
 
-/** More would not fit any queue; a client splits them. */
-const maxPrompts = 2048;
+/** Of all prompts together. More would not fit any queue; a client splits them. */
+export const maxChoices = 2048;
 
 export const CompletionRequest = Type.Object(
   {
     prompt: Type.Union(
       [
         Type.String(),
-        Type.Array(Type.String(), { minItems: 1, maxItems: maxPrompts }),
+        Type.Array(Type.String(), { minItems: 1, maxItems: maxChoices }),
         TokenIds,
-        Type.Array(TokenIds, { minItems: 1, maxItems: maxPrompts }),
+        Type.Array(TokenIds, { minItems: 1, maxItems: maxChoices }),
       ],
-      { description: 'Texts, in which the names of control tokens are control tokens, or token ids.' },
+      {
+        description: `Texts, in which the names of control tokens are control tokens, or token ids; with n at most ${maxChoices} choices in all.`,
+      },
     ),
     ...sampling,
     max_tokens: Type.Optional(
@@ -39,7 +41,9 @@ export const CompletionRequest = Type.Object(
 export type CompletionRequest = Static<typeof CompletionRequest>;
 
 const CompletionLogprobs = Type.Object({
-  tokens: Type.Array(Type.String()),
+  tokens: Type.Array(Type.String(), {
+    description: 'One that is no whole characters as its bytes: `bytes:\\xf0\\x9f`; in top_logprobs, too.',
+  }),
   token_logprobs: Type.Array(nullable(Type.Number()), {
     description: 'null for the first token of a prompt.',
   }),

@@ -20,6 +20,9 @@ const checkRequest = validator(ChatRequest, refused);
 const goingAway = 1001;
 const slowReader = 4008;
 
+/** A peer that has not answered a ping by the next is gone: TCP alone would take hours to notice. */
+const pingMs = 30_000;
+
 export class ChatSocket {
   readonly #socket: WebSocket;
   readonly #context: Context;
@@ -33,10 +36,20 @@ export class ChatSocket {
     this.#log = log;
     this.#backlog = new Backlog(context.settings.streamBuffer);
     socket.on('message', (data, isBinary) => this.#receive(String(data), isBinary));
+    let alive = true;
+    socket.on('pong', () => {
+      alive = true;
+    });
+    const pulse = setInterval(() => {
+      if (!alive) return socket.terminate();
+      alive = false;
+      socket.ping();
+    }, pingMs).unref();
     const leave = () => socket.close(goingAway, 'the server is shutting down');
     const { drained } = context.service;
     drained.addEventListener('abort', leave);
     socket.on('close', () => {
+      clearInterval(pulse);
       drained.removeEventListener('abort', leave);
       this.#abortAll();
     });

@@ -24,7 +24,7 @@ export function exampleOf(row: Row, columns: Columns, path: string): Example {
   const fail = (name: Name, expected: string): never => {
     const column = columns[name] ?? name;
     const value = row.values[column];
-    const others = Object.keys(row.values);
+    const others = row.columns ?? Object.keys(row.values);
     throw new DataError(
       path,
       Object.hasOwn(row.values, column)

@@ -3,11 +3,14 @@ import { readFile } from 'node:fs/promises';
 import { extname } from 'node:path';
 import { asyncBufferFromFile, parquetMetadataAsync, parquetReadObjects, parquetSchema } from 'hyparquet';
 import { DataError } from './error.js';
+import { readLines } from './lines.js';
 
 export interface Row {
   /** As a person counts: `line 1`, `row 1`. */
   place: string;
   values: Record<string, unknown>;
+  /** The columns of the file, where values are not all that it has. */
+  columns?: readonly string[];
 }
 
 /** `wanted`: the columns that matter, of those that a file has. */
@@ -15,7 +18,7 @@ export async function readRows(path: string, wanted: readonly string[]): Promise
   switch (extname(path).toLowerCase()) {
     case '.jsonl':
     case '.ndjson':
-      return jsonLines(await text(path), path);
+      return jsonLines(path);
     case '.json':
       return jsonArray(await text(path), path);
     case '.parquet':
@@ -25,18 +28,28 @@ export async function readRows(path: string, wanted: readonly string[]): Promise
   }
 }
 
+const BYTE_ORDER_MARK = /^\ufeff/;
+
 async function text(path: string): Promise<string> {
   try {
-    return (await readFile(path, 'utf8')).replace(/^\ufeff/, '');
+    return (await readFile(path, 'utf8')).replace(BYTE_ORDER_MARK, '');
   } catch (error) {
     throw new DataError(path, (error as Error).message, error);
   }
 }
 
-function jsonLines(text: string, path: string): Row[] {
+async function jsonLines(path: string): Promise<Row[]> {
   const rows: Row[] = [];
-  for (const [i, line] of text.split('\n').entries())
-    if (line.trim() !== '') rows.push(objectRow(json(line, path, `line ${i + 1}: `), `line ${i + 1}`, path));
+  let number = 0;
+  try {
+    for await (const line of readLines(path)) {
+      const place = `line ${++number}`;
+      const text = number === 1 ? line.text.replace(BYTE_ORDER_MARK, '') : line.text;
+      if (text.trim() !== '') rows.push(objectRow(json(text, path, `${place}: `), place, path));
+    }
+  } catch (error) {
+    throw error instanceof DataError ? error : new DataError(path, (error as Error).message, error);
+  }
   return rows;
 }
 
@@ -74,14 +87,14 @@ async function parquet(path: string, wanted: readonly string[]): Promise<Row[]> 
     const metadata = await parquetMetadataAsync(file);
     const names = parquetSchema(metadata).children.map(({ element }) => element.name);
     const columns = names.filter((name) => wanted.includes(name));
-    // without any, a row still tells which columns there are
+    // without any there are still rows, the first of which is complained of
     const rows = await parquetReadObjects({
       file,
       metadata,
       compressors,
       ...(columns.length > 0 ? { columns } : {}),
     });
-    return rows.map((values, i) => ({ place: `row ${i + 1}`, values }));
+    return rows.map((values, i) => ({ place: `row ${i + 1}`, values, columns: names }));
   } catch (error) {
     throw new DataError(path, `not a Parquet file that can be read: ${(error as Error).message}`, error);
   }

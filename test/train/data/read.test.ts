@@ -59,7 +59,10 @@ describe('readExamples', () => {
       { question: 'é', answer: '7' },
     ]);
     await expect(readExamples([{ path }])).rejects.toThrow(
-      /row 1: no column "question" for the question; there are/,
+      /row 1: no column "question" for the question; there are problem, answer, other, note$/,
+    );
+    await expect(readExamples([{ path, columns: { question: 'no', answer: 'ne' } }])).rejects.toThrow(
+      /row 1: no column "no" for the question; there are problem, answer, other, note/,
     );
   });
 
