@@ -6,7 +6,7 @@ import { number, percent, spreadText, table } from './table.js';
 type Line =
   | { type: 'machine'; backend: string; bytes_per_second: number; flops_per_second: number }
   | ({ type: 'linear'; name: string; rows: number } & Time)
-  | ({ type: 'attention'; trunk: number; branches: number; rows: number } & Time);
+  | ({ type: 'attention'; trunk: number; branches: number; rows: number; first_slot: number } & Time);
 interface Time {
   us: number;
   limit_us: number;
@@ -50,7 +50,8 @@ export async function measureKernels(threads: number, rounds: number, isa?: 'avx
 function nameOf(line: Exclude<Line, { type: 'machine' }>): string {
   if (line.type === 'linear') return `${line.name}, ${line.rows} row${line.rows > 1 ? 's' : ''}`;
   if (line.rows > 1) return `attention, ${line.rows} rows after ${line.trunk}`;
-  return `attention, trunk of ${line.trunk}, ${line.branches} branch${line.branches > 1 ? 'es' : ''}`;
+  const apart = line.first_slot % 2 === 1 ? ', keys half a pair off' : '';
+  return `attention, trunk of ${line.trunk}, ${line.branches} branch${line.branches > 1 ? 'es' : ''}${apart}`;
 }
 
 export function kernelsText({ backend, rounds, rows }: Kernels): string {

@@ -77,14 +77,16 @@ void linear_layers(Backend& backend, const Limits& limits) {
   }
 }
 
-// `branches` rows, each one key past a shared trunk; or one sequence's last `rows` rows.
-void attend(Backend& backend, const Limits& limits, uint32_t layers, uint32_t trunk, uint32_t branches, uint32_t rows) {
+// `branches` rows, each one key past a shared trunk, whose keys lie from slot `first` on; or one sequence's last `rows`
+// rows.
+void attend(Backend& backend, const Limits& limits, uint32_t layers, uint32_t trunk, uint32_t branches, uint32_t rows,
+            uint32_t first = 0) {
   std::vector<Path> paths;
   std::vector<Sequence> sequences;
   std::vector<Slot> slots;
   for (uint32_t b = 0; b < branches; ++b) {
     // branches' own slots begin a tile each, as the allocator gives them
-    paths.push_back({{0, trunk}, {(trunk + 15) / 16 * 16 + b * ((rows + 15) / 16 * 16), rows}});
+    paths.push_back({{first, trunk}, {(first + trunk + 15) / 16 * 16 + b * ((rows + 15) / 16 * 16), rows}});
     for (uint32_t r = 0; r < rows; ++r) slots.push_back(paths.back()[1].begin + r);
   }
   for (const Path& path : paths) sequences.push_back({path, trunk + rows, rows});
@@ -99,8 +101,9 @@ void attend(Backend& backend, const Limits& limits, uint32_t layers, uint32_t tr
   const double seen = branches * (double{1} * rows * trunk + rows * (rows + 1) / 2.0);
   const double bytes = 4.0 * kv_heads * head_dim * (trunk + branches * rows), flops = 4.0 * width * seen;
   std::printf(
-      "{\"type\": \"attention\", \"trunk\": %u, \"branches\": %u, \"rows\": %u, \"us\": %.1f, \"limit_us\": %.1f}\n",
-      trunk, branches, rows, seconds * 1e6, limit_us(limits, bytes, flops));
+      "{\"type\": \"attention\", \"trunk\": %u, \"branches\": %u, \"rows\": %u, \"first_slot\": %u, \"us\": %.1f, "
+      "\"limit_us\": %.1f}\n",
+      trunk, branches, rows, first, seconds * 1e6, limit_us(limits, bytes, flops));
   std::fflush(stdout);
 }
 
@@ -122,6 +125,8 @@ void attention(Backend& backend, const Limits& limits) {
     attend(backend, limits, layers, trunk, 1, 1);
     attend(backend, limits, layers, trunk, 8, 1);
   }
+  // Values of two neighbouring keys are a pair's lanes no longer.
+  for (uint32_t branches : {1, 8}) attend(backend, limits, layers, 4096, branches, 1, 1);
   for (uint32_t trunk : {0, 8192, 32256}) attend(backend, limits, layers, trunk, 1, 512);
 }
 

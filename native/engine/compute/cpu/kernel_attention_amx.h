@@ -70,14 +70,14 @@ inline bool tile_values(const ChunkTask& t, uint32_t keys, uint32_t first, std::
     // of a line's elements those that exist: the first key's, the second's
     const __mmask32 even = 2 * pair < keys ? 0x55555555 : 0, odd = 2 * pair + 1 < keys ? 0xaaaaaaaa : 0;
     const bf16* a = t.values[even ? 2 * pair : 0] + 32 * first;
-    const bf16* b = t.values[odd ? 2 * pair + 1 : 0] + 32 * first - 1;
+    const bf16* b = t.values[odd ? 2 * pair + 1 : 0] + 32 * first;
     const char* lines = ahead[pair / (tile_slots / 2)] + pair % (tile_slots / 2) * columns * line_bytes;
 #pragma GCC unroll 4
     for (uint32_t c = 0; c < W; ++c) {
       __builtin_prefetch(lines + c * line_bytes, 0, 3);
-      const __m512i line = t.paired
-                               ? _mm512_maskz_loadu_epi16(even | odd, a + 32 * c)
-                               : _mm512_mask_loadu_epi16(_mm512_maskz_loadu_epi16(even, a + 32 * c), odd, b + 32 * c);
+      const __m512i line = t.paired ? _mm512_maskz_loadu_epi16(even | odd, a + 32 * c)
+                                    : _mm512_maskz_mov_epi16(
+                                          even | odd, reinterpret_cast<__m512i>(load_lanes<0>(a + 32 * c, b + 32 * c)));
       if (check) largest = _mm512_max_epu16(largest, _mm512_and_si512(line, _mm512_set1_epi16(0x7fff)));
       _mm512_store_si512(out + 2 * c * step_bytes + pair * line_bytes, line);
     }

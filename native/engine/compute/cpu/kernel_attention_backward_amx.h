@@ -41,8 +41,8 @@ inline void interleave_rows(const bf16* rows, uint32_t count, uint32_t width, ui
     const bf16* even = 2 * pair < count ? rows + 2 * pair * size_t{width} : zeros;
     const bf16* odd = 2 * pair + 1 < count ? rows + (2 * pair + 1) * size_t{width} : zeros;
     for (uint32_t c = 0; c < width / 16; ++c) {
-      _mm512_store_si512(out + c * steps * step_bytes + pair * line_bytes,
-                         reinterpret_cast<__m512i>(load_interleaved<0>(even + 16 * c, odd + 16 * c)));
+      interleave(even + 16 * c, odd + 16 * c,
+                 reinterpret_cast<bf16*>(out + c * steps * step_bytes + pair * line_bytes));
     }
   }
 }

@@ -21,7 +21,7 @@ class KvPool {
   KvPool(const KvShape& shape, uint32_t slots) : shape_(shape), slots_(slots) {
     const uint64_t tiles = (uint64_t{slots} + tile_slots - 1) / tile_slots;
     for (uint32_t l = 0; l < shape.layers; ++l) {
-      layers_.emplace_back((tiles * shape.kv_heads * tile_size() + 1) * sizeof(bf16),
+      layers_.emplace_back(tiles * shape.kv_heads * tile_size() * sizeof(bf16),
                            "layer " + std::to_string(l) + " of a KV pool of " + std::to_string(slots) + " slots");
     }
   }
@@ -31,7 +31,7 @@ class KvPool {
   bf16* keys(uint32_t layer, uint32_t head, uint32_t tile) const {
     return layers_[layer].as<bf16>() + (size_t{tile} * shape_.kv_heads + head) * tile_size();
   }
-  // The slot's elements are every second one from here on; on either side of each lies memory of the pool.
+  // The slot's lane of its pair: every second element from here on.
   bf16* value_lane(uint32_t layer, uint32_t head, Slot slot) const {
     const size_t pair = slot % tile_slots / 2;
     return keys(layer, head, slot / tile_slots) + (tile_slots + 2 * pair) * shape_.head_dim + slot % 2;

@@ -97,16 +97,22 @@ inline Right load_pairs(const bf16* p) {
   const __m256i upper = _mm256_set1_epi32(static_cast<int>(0xffff0000u));
   return {_mm256_castsi256_ps(_mm256_and_si256(a, upper)), _mm256_castsi256_ps(_mm256_and_si256(b, upper))};
 }
-// The same of pairs whose even elements are every second one at x and whose odd ones every second at y; a lane has an
-// element that may be read on either side.
+// The same of pairs whose even elements are a lane at x and whose odd ones a lane at y: every second element of a line.
 template <int part>
 inline Right load_lanes(const bf16* x, const bf16* y) {
-  return load_pairs<part>(part == 0 ? x : y - 1);
+  const auto lane = reinterpret_cast<uintptr_t>(part == 0 ? x : y);
+  const auto* line = reinterpret_cast<const __m256i*>(lane & ~uintptr_t{2});
+  const __m128i bits = _mm_cvtsi32_si128(static_cast<int>((~lane & 2) << 3));
+  const auto upper = [&](__m256i words) {
+    return _mm256_castsi256_ps(
+        _mm256_and_si256(_mm256_sll_epi32(words, bits), _mm256_set1_epi32(static_cast<int>(0xffff0000u))));
+  };
+  return {upper(_mm256_loadu_si256(line)), upper(_mm256_loadu_si256(line + 1))};
 }
 // With zeros for the odd ones.
 template <int part>
 inline Right load_lane(const bf16* x) {
-  return part == 0 ? load_pairs<0>(x) : set1(0.0f);
+  return part == 0 ? load_lanes<0>(x, x) : set1(0.0f);
 }
 // The same of pairs whose even elements lie at x and whose odd ones at y.
 template <int part>

@@ -75,16 +75,23 @@ template <int part>
 inline Right load_pairs(const bf16* p) {
   return reinterpret_cast<__m512bh>(_mm512_loadu_si512(p));
 }
-// The same of pairs whose even elements are every second one at a and whose odd ones every second at b; a lane has an
-// element that may be read on either side.
+// The same of pairs whose even elements are a lane at a and whose odd ones a lane at b: every second element of a line.
+// Lines are loaded whole and shifted by what the address says: from a second lane on they would be two lines' loads.
 template <int part>
 inline Right load_lanes(const bf16* a, const bf16* b) {
-  return reinterpret_cast<__m512bh>(_mm512_mask_loadu_epi16(_mm512_loadu_si512(a), 0xaaaaaaaa, b - 1));
+  const auto line = [](uintptr_t lane) {
+    return _mm512_load_si512(reinterpret_cast<const void*>(lane & ~uintptr_t{2}));
+  };
+  const auto bits = [](uintptr_t second) { return _mm_cvtsi32_si128(static_cast<int>((second & 2) << 3)); };
+  const auto first = reinterpret_cast<uintptr_t>(a), second = reinterpret_cast<uintptr_t>(b);
+  return reinterpret_cast<__m512bh>(_mm512_mask_blend_epi16(0xaaaaaaaa, _mm512_srl_epi32(line(first), bits(first)),
+                                                            _mm512_sll_epi32(line(second), bits(~second))));
 }
 // With zeros for the odd ones.
 template <int part>
 inline Right load_lane(const bf16* a) {
-  return reinterpret_cast<__m512bh>(_mm512_and_si512(_mm512_loadu_si512(a), _mm512_set1_epi32(0xffff)));
+  return reinterpret_cast<__m512bh>(
+      _mm512_and_si512(reinterpret_cast<__m512i>(load_lanes<part>(a, a)), _mm512_set1_epi32(0xffff)));
 }
 // Pairs whose even elements lie at a and whose odd ones at b.
 template <int part>

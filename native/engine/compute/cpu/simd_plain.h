@@ -112,7 +112,7 @@ template <int part>
 inline Right load_pairs(const bf16* p) {
   return lanes([&](int i) { return from_bits(uint32_t{p[2 * i + part]} << 16); });
 }
-// The same of pairs whose even elements are every second one at a and whose odd ones every second at b.
+// The same of pairs whose even elements are a lane at a and whose odd ones a lane at b: every second element of a line.
 template <int part>
 inline Right load_lanes(const bf16* a, const bf16* b) {
   return load_pairs<0>(part == 0 ? a : b);
