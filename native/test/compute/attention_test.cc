@@ -96,6 +96,27 @@ TEST(placement_chunks_and_threads_change_no_bit) {
   }
 }
 
+// A pair of slots has its values side by side, whoever is in them.
+TEST(which_slots_are_neighbours_changes_no_bit) {
+  constexpr uint32_t length = 150, slots = 302;
+  const auto ids = count_up(5, length);
+  std::vector<std::vector<Slot>> orders(4, std::vector<Slot>(length));
+  for (uint32_t i = 0; i < length; ++i) {
+    orders[0][i] = 2 * i;      // each beside a stranger, before it
+    orders[1][i] = 2 * i + 1;  // or behind
+    orders[2][i] = i ^ 1;      // beside the right one, but in the wrong order
+    orders[3][i] = i + 1;      // half a pair off
+  }
+  for (auto& backend : backends(2)) {
+    const auto expected = one_by_one(*backend, usual, ids);
+    for (const auto& order : orders) {
+      AttentionWorld world(*backend, usual, slots);
+      poison_all(world, slots);
+      CHECK(world.step({{order, ids}}) == expected);
+    }
+  }
+}
+
 // Branches over one trunk, some forking off another branch, decoded and prefilled in one batch beside a stranger.
 TEST(branches_together_equal_each_alone) {
   constexpr uint32_t slots = 4096;

@@ -37,10 +37,10 @@ struct ValuesApart : ValueLanes {  // of any two,
     return load_lanes<part>(of(2 * i, v), of(2 * i + 1, v));
   }
 };
-struct LastValue : ValueLanes {  // or of the first and nothing, whatever lies beside it
+struct LastValue : ValueLanes {  // or of the first twice: what nobody sees is weighed by zero, but may be no number
   template <int part>
   Right at(int v, size_t i) const {
-    return load_lane<part>(of(2 * i, v));
+    return load_lanes<part>(of(2 * i, v), of(2 * i, v));
   }
 };
 struct Rows {               // a step's pair is one element each of two rows

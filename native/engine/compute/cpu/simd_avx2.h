@@ -109,11 +109,6 @@ inline Right load_lanes(const bf16* x, const bf16* y) {
   };
   return {upper(_mm256_loadu_si256(line)), upper(_mm256_loadu_si256(line + 1))};
 }
-// With zeros for the odd ones.
-template <int part>
-inline Right load_lane(const bf16* x) {
-  return part == 0 ? load_lanes<0>(x, x) : set1(0.0f);
-}
 // The same of pairs whose even elements lie at x and whose odd ones at y.
 template <int part>
 inline Right load_interleaved(const bf16* x, const bf16* y) {

@@ -87,12 +87,6 @@ inline Right load_lanes(const bf16* a, const bf16* b) {
   return reinterpret_cast<__m512bh>(_mm512_mask_blend_epi16(0xaaaaaaaa, _mm512_srl_epi32(line(first), bits(first)),
                                                             _mm512_sll_epi32(line(second), bits(~second))));
 }
-// With zeros for the odd ones.
-template <int part>
-inline Right load_lane(const bf16* a) {
-  return reinterpret_cast<__m512bh>(
-      _mm512_and_si512(reinterpret_cast<__m512i>(load_lanes<part>(a, a)), _mm512_set1_epi32(0xffff)));
-}
 // Pairs whose even elements lie at a and whose odd ones at b.
 template <int part>
 inline Right load_interleaved(const bf16* a, const bf16* b) {

@@ -117,11 +117,6 @@ template <int part>
 inline Right load_lanes(const bf16* a, const bf16* b) {
   return load_pairs<0>(part == 0 ? a : b);
 }
-// With zeros for the odd ones.
-template <int part>
-inline Right load_lane(const bf16* a) {
-  return part == 0 ? load_pairs<0>(a) : set1(0.0f);
-}
 // The same of pairs whose even elements lie at a and whose odd ones at b.
 template <int part>
 inline Right load_interleaved(const bf16* a, const bf16* b) {
