@@ -27,7 +27,7 @@ export class TokenTable {
 
   /** A token that is part of a character shows as U+FFFD. */
   text(token: number): string {
-    return decoder().decode(this.bytes(token));
+    return whole.decode(this.bytes(token));
   }
 
   /** As the completions API writes it: a token that is part of a character as its bytes, or many would look alike. */
@@ -68,6 +68,7 @@ export class TextOffsets {
 function decoder() {
   return new TextDecoder('utf-8', { ignoreBOM: true });
 }
+const whole = decoder();
 
 /** Printable ASCII as itself. */
 function escaped(byte: number): string {
