@@ -15,7 +15,7 @@ const Shape shapes[] = {{1, 2}, {17, 38}, {64, 64}, {100, 514}, {130, 1030}, {25
 
 void check_rows_and_threads(WeightFormat format) {
   Random random(2);
-  for (const auto& [n, k] : {Shape{200, 1030}, Shape{65, 514}, Shape{208, 258}}) {
+  for (const auto& [n, k] : {Shape{200, 1030}, Shape{65, 514}, Shape{208, 258}, Shape{33, 2054}}) {
     const auto weights = random_bf16s(random, size_t{n} * k);
     const auto x = random_bf16s(random, size_t{600} * k);
     std::vector<uint32_t> counts{100, 127, 253, 600};

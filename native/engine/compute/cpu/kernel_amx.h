@@ -7,6 +7,9 @@ namespace {
 // Lines of a panel that are multiplied by all rows before the next: of two panels they stay in L1 beside the rows.
 constexpr uint32_t block_of_lines = 128;
 
+constexpr uint32_t amx_tile_rows(uint32_t) { return tile_height; }
+constexpr uint32_t amx_tile_panels(uint32_t) { return 4; }
+
 // Rows of bf16 as tiles: [row / 16][k / 32][16 rows][32], zeros where there are none. So they are read one line after
 // another; as rows, sixteen of them would meet in a set or two of L1 wherever k is a multiple of 512.
 size_t arranged_row_bytes(uint32_t k) { return (k + 31) / 32 * size_t{64}; }

@@ -19,6 +19,7 @@ inline const char* next_line(const ChunkTask& t, bool values, uint32_t line) {
 // next chunk's keys: each step of a key tile a line.
 template <int R>
 inline void scores_of(const ChunkTask& t, const Operand* q, float* scores) {
+  const ByRow left{q, t.head_dim};
   each_part<vectors_beside(R)>(t.piece_count, [&](auto v, uint32_t first) {
     constexpr int V = decltype(v)::value;
     const KeyPiece* p = t.pieces + first;
@@ -30,9 +31,9 @@ inline void scores_of(const ChunkTask& t, const Operand* q, float* scores) {
       in_place = in_place && p[i].lane == 0 && p[i].first == p[0].first + tile_slots * i;
       ahead.first[i] = next_line(t, false, (first + i) * t.head_dim / 2);
     }
-    if (in_place) return tile<R, V>(q, t.head_dim, b, t.head_dim / 2, scores + p[0].first, chunk_keys, false, ahead);
+    if (in_place) return tile<R, V>(left, b, t.head_dim / 2, scores + p[0].first, chunk_keys, false, ahead);
     float lanes[R][16 * V];
-    tile<R, V>(q, t.head_dim, b, t.head_dim / 2, lanes[0], 16 * V, false, ahead);
+    tile<R, V>(left, b, t.head_dim / 2, lanes[0], 16 * V, false, ahead);
     for (int r = 0; r < R; ++r) {
       for (int i = 0; i < V; ++i) {
         __builtin_memcpy(scores + r * chunk_keys + p[i].first, lanes[r] + 16 * i + p[i].lane,
@@ -88,7 +89,7 @@ inline void weigh(const ChunkTask& t, const Operand* probabilities, uint32_t key
     constexpr int V = decltype(v)::value;
     Lines<V> ahead;
     for (int i = 0; i < V; ++i) ahead.first[i] = next_line(t, true, (first + i) * chunk_keys / 2);
-    tile<R, V>(probabilities + key, chunk_keys, B{{t.values + key, 16 * size_t{first}}}, steps, out + 16 * first,
+    tile<R, V>(ByRow{probabilities + key, chunk_keys}, B{{t.values + key, 16 * size_t{first}}}, steps, out + 16 * first,
                t.head_dim, true, ahead);
   });
 }

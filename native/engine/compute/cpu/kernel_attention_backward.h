@@ -22,7 +22,7 @@ inline void against_chunk(const Operand* left, uint32_t head_dim, const bf16* ti
     constexpr int N = decltype(v)::value;
     Tiles<N> b;
     for (int i = 0; i < N; ++i) b.tile[i] = tiles + (first + i) * size_t{tile_slots} * head_dim;
-    tile<R, N>(left, head_dim, b, head_dim / 2, out + tile_slots * first, chunk_keys, false);
+    tile<R, N>(ByRow{left, head_dim}, b, head_dim / 2, out + tile_slots * first, chunk_keys, false);
   });
 }
 
@@ -70,7 +70,7 @@ inline void add_weighted(const Operand* left, size_t left_stride, uint32_t count
     constexpr int R = decltype(r)::value;
     each_part<vectors_beside(R)>(head_dim / 16, [&](auto v, uint32_t column) {
       constexpr int V = decltype(v)::value;
-      tile<R, V>(left + first * left_stride, left_stride, Rows{rows, 16 * size_t{column}}, steps,
+      tile<R, V>(ByRow{left + first * left_stride, left_stride}, Rows{rows, 16 * size_t{column}}, steps,
                  out + first * size_t{head_dim} + 16 * column, head_dim, true);
     });
   });

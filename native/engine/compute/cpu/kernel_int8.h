@@ -64,9 +64,9 @@ struct Int8Weights {
     for (size_t line = first; line < end; line += inseparable, ++a) {
       const size_t group_end = end - line < inseparable ? end : line + inseparable;
       IntVec sum[R][V];
-#pragma GCC unroll 8
+#pragma GCC unroll 16
       for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 8
+#pragma GCC unroll 4
         for (int v = 0; v < V; ++v) sum[r][v] = set1_int(a[r * row_groups].start);
       }
       const Quant* values = a->values;
@@ -74,21 +74,34 @@ struct Int8Weights {
         ahead.at(i - first);
 #pragma GCC unroll 2
         for (uint32_t step = 0; step < depth / quant_depth; ++step) {
-#pragma GCC unroll 8
-          for (int v = 0; v < V; ++v) {
-            const IntRight right = load_weights(panels + v * panel + i * line_bytes + step * 16 * quant_depth);
-#pragma GCC unroll 8
+const auto right = [&](int v) {
+            return load_weights(panels + v * panel + i * line_bytes + step * 16 * quant_depth);
+          };
+          const Quant* left = values + step * quant_depth;
+          constexpr size_t stride = sizeof(Group) / sizeof(Quant);
+          if constexpr (right_stays) {
+            IntRight all[V];
+#pragma GCC unroll 4
+            for (int v = 0; v < V; ++v) all[v] = right(v);
+#pragma GCC unroll 16
             for (int r = 0; r < R; ++r) {
-              sum[r][v] =
-                  dot(sum[r][v], values + r * row_groups * (sizeof(Group) / sizeof(Quant)) + step * quant_depth, right);
+#pragma GCC unroll 4
+              for (int v = 0; v < V; ++v) sum[r][v] = dot(sum[r][v], left + r * row_groups * stride, all[v]);
+            }
+          } else {
+#pragma GCC unroll 4
+            for (int v = 0; v < V; ++v) {
+              const IntRight one = right(v);
+#pragma GCC unroll 16
+              for (int r = 0; r < R; ++r) sum[r][v] = dot(sum[r][v], left + r * row_groups * stride, one);
             }
           }
         }
       }
-#pragma GCC unroll 8
+#pragma GCC unroll 16
       for (int r = 0; r < R; ++r) {
         const Vec scale = set1(a[r * row_groups].scale);
-#pragma GCC unroll 8
+#pragma GCC unroll 4
         for (int v = 0; v < V; ++v) {
           float* at = c + 16 * (r * V + v);
           store(at, fma(to_float(sum[r][v]), scale, line ? load(at) : set1(0.0f)));

@@ -4,26 +4,37 @@
 namespace npr::compute {
 namespace {
 
-// Lines of a block of panels. One tile of rows: as far as it reads ahead. Several: what waits in L2 while the next
-// block is fetched behind it; what fits L1 took 1 to 2% longer, however many rows pass by.
+// Lines of a block of panels. One tile of rows: as far as it reads ahead. Several: whole panels, which the hardware sees
+// coming, as long as they and the rows wait in L2 together; else so many.
 constexpr size_t one_tile_lines = 256;
-constexpr size_t several_tiles_lines = 1024;
+constexpr size_t several_tiles_lines = 1536;
+constexpr size_t together_bytes = size_t{384} << 10;
 constexpr size_t line_bytes = 64;
-constexpr uint32_t block_rows = 126;
+constexpr uint32_t block_rows = 128;
+
+// Rows of a tile, of so many that are multiplied: all of them, as long as two panels' sums fit the registers, since
+// weights that come from memory are then read once; else as few tiles as can be, as even as can be.
+constexpr uint32_t one_tile_rows = accumulators / 2 > tile_rows ? accumulators / 2 : tile_rows;
+constexpr uint32_t linear_tile_rows(uint32_t rows) {
+  if (rows <= one_tile_rows) return rows;
+  const uint32_t tiles = (rows + tile_rows - 1) / tile_rows;
+  return (rows + tiles - 1) / tiles;
+}
+constexpr uint32_t linear_tile_panels(uint32_t tile) { return vectors_beside(static_cast<int>(tile)); }
 
 // Panels of bf16. A format says what a line of its panels holds and how a tile multiplies by some lines.
 struct Bf16Weights {
   static constexpr uint32_t depth = 2;      // elements of k in a line
   static constexpr size_t inseparable = 1;  // lines
   static size_t row_bytes(uint32_t k) { return size_t{k} * sizeof(Operand); }
-  // Lines [first, first + lines) of V panels for rows [row, row + R), into or onto c [R][16 V].
+  // Lines [first, first + lines) of V panels for rows [row, row + R), a tile, into or onto c [R][16 V].
   template <int R, int V, class Ahead = Nothing>
   static void multiply(const LinearTask& t, uint32_t row, const std::byte* panels, size_t panel, size_t first,
                        size_t lines, float* c, Ahead&& ahead = {}) {
     Tiles<V> b;
     for (int v = 0; v < V; ++v) b.tile[v] = reinterpret_cast<const bf16*>(panels + v * panel + first * line_bytes);
-    const Operand* a = static_cast<const Operand*>(t.x) + row * size_t{t.k} + 2 * first;
-    tile<R, V>(a, t.k, b, lines, c, 16 * V, first != 0, ahead);
+    const ByStep<R> a{static_cast<const Operand*>(t.x) + row * size_t{t.k} + 2 * R * first};
+    tile<R, V>(a, b, lines, c, 16 * V, first != 0, ahead);
   }
 };
 
@@ -39,20 +50,25 @@ inline void linear_block(const LinearTask& t, const std::byte* panels, size_t fi
                          const std::byte* next) {
   const size_t panel = panel_lines<W>(t.k) * line_bytes;
   const auto* following = reinterpret_cast<const char*>(next);
-  const auto tiles = static_cast<int>((t.rows + tile_rows - 1) / tile_rows);
-  Spread spread{.stream = following, .stride = panel, .lines = lines, .per = V, .steps = tiles};
-  each_part<tile_rows>(t.rows, [&](auto r, uint32_t row) {
-    constexpr int R = decltype(r)::value;
-    if constexpr (R * V <= accumulators) {
-      float* c = sums + row * size_t{16} * V;
-      const auto run = [&](auto&& ahead) { W::template multiply<R, V>(t, row, panels, panel, first, lines, c, ahead); };
-      if (!next) return run(Nothing());
-      if (tiles > 1) return run(spread);
-      Lines<V> ahead;
-      for (int v = 0; v < V; ++v) ahead.first[v] = following + v * panel;
-      run(ahead);
-    }
-  });
+  const auto tiles = static_cast<int>((t.rows + t.tile_rows - 1) / t.tile_rows);
+  Spread spread(following, lines, panel, V, tiles);
+  for (uint32_t row = 0; row < t.rows; row += t.tile_rows) {
+    const uint32_t rows = t.rows - row < t.tile_rows ? t.rows - row : t.tile_rows;
+    with_constant<one_tile_rows>(static_cast<int>(rows), [&](auto r) {
+      constexpr int R = decltype(r)::value;
+      if constexpr (R * V <= accumulators) {
+        float* c = sums + row * size_t{16} * V;
+        const auto run = [&](auto&& ahead) {
+          W::template multiply<R, V>(t, row, panels, panel, first, lines, c, ahead);
+        };
+        if (!next) return run(Nothing());
+        if (tiles > 1) return run(spread);
+        Lines<V> ahead;
+        for (int v = 0; v < V; ++v) ahead.first[v] = following + v * panel;
+        run(ahead);
+      }
+    });
+  }
 }
 
 inline void write_sums(const LinearTask& t, const float* sums, uint32_t first, uint32_t columns, uint32_t stride) {
@@ -78,8 +94,9 @@ template <class W>
 inline void linear_groups(const LinearTask& t, uint32_t begin, uint32_t end, uint32_t width, const std::byte* next) {
   const size_t lines = panel_lines<W>(t.k), panel = lines * line_bytes;
   const size_t units = (lines + W::inseparable - 1) / W::inseparable;
-  const size_t block_lines = t.rows > tile_rows ? several_tiles_lines : one_tile_lines;
-  const size_t blocks = (lines * width + block_lines - 1) / block_lines;
+  const bool whole = t.rows > t.tile_rows && t.rows * W::row_bytes(t.k) + width * panel <= together_bytes;
+  const size_t block_lines = t.rows > t.tile_rows ? several_tiles_lines : one_tile_lines;
+  const size_t blocks = whole ? 1 : (lines * width + block_lines - 1) / block_lines;
   for (size_t block = 0; block < blocks; ++block) {
     const size_t first = units * block / blocks * W::inseparable;
     const size_t after = block + 1 < blocks ? units * (block + 1) / blocks * W::inseparable : lines;
@@ -102,9 +119,8 @@ inline void linear_groups(const LinearTask& t, uint32_t begin, uint32_t end, uin
 template <class W>
 void linear(const LinearTask& t) {
   const uint32_t panels = (t.columns + panel_columns - 1) / panel_columns;
-  const uint32_t tiles = (t.rows + tile_rows - 1) / tile_rows;
-  const auto width = static_cast<uint32_t>(vectors_beside(static_cast<int>((t.rows + tiles - 1) / tiles)));
-  if (tiles > 1) return linear_groups<W>(t, 0, panels, width, t.next);
+  const uint32_t width = linear_tile_panels(t.tile_rows);
+  if (t.rows > t.tile_rows) return linear_groups<W>(t, 0, panels, width, t.next);
   // one tile of rows: each group streams past in one go
   const size_t panel = panel_lines<W>(t.k) * line_bytes;
   for (uint32_t first = 0; first < panels; first += width) {

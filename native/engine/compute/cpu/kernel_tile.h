@@ -11,6 +11,25 @@ constexpr int vectors_beside(int rows) {
   return accumulators / rows < most_vectors ? accumulators / rows : most_vectors;
 }
 
+// Where the left operand's elements lie: of row r at step i, those that `part` multiplies.
+struct ByRow {
+  const Operand* first;
+  size_t stride;
+  template <int part>
+  const Operand* at(int r, size_t i) const {
+    return first + r * stride + 2 * i + part;
+  }
+};
+template <int R>
+struct ByStep {  // what R rows have at one step beside each other, as arrange() leaves it
+  const Operand* first;
+  template <int part>
+  const Operand* at(int r, size_t i) const {
+    constexpr size_t elements = 2 / pair_parts;
+    return first + ((pair_parts * i + part) * R + r) * elements;
+  }
+};
+
 // Where the right operand's pairs lie: vector v at step i is at<part>(v, i), 16 columns of 2.
 template <int V>
 struct Tiles {  // V panels of a matrix, or key tiles: [steps][16][2]
@@ -64,57 +83,75 @@ struct Lines {  // a cache line of each of N streams, into L2: L1 has no room, a
     for (int n = 0; n < N; ++n) __builtin_prefetch(first[n] + 64 * i, 0, 2);
   }
 };
-// Streams of `lines` cache lines, `stride` bytes apart, one after another into L2: `per` lines every `steps` steps,
-// over all tiles that take it by reference, evenly. In bursts they would fill the queues that the tiles' own loads
-// need.
+// Streams of as many cache lines each, `stride` bytes apart, one after another into L2: `per` lines every `steps` steps,
+// at most two a step, over all tiles that take it by reference, evenly. In bursts they would fill the queues that the
+// tiles' own loads need.
 struct Spread {
-  const char* stream;
-  size_t stride, lines;
-  int per, steps;
-  size_t line = 0;
-  int due = 0;
+  const char *line, *end;  // of the stream
+  size_t stride, rest;     // rest: from a stream's end to the next
+  int per, steps, due = 0;
+  Spread(const char* first, size_t lines, size_t stride, int per, int steps)
+      : line(first), end(first + 64 * lines), stride(stride), rest(stride - 64 * lines), per(per), steps(steps) {}
   void at(size_t) {
-    for (due += per; due >= steps; due -= steps) {
-      __builtin_prefetch(stream + 64 * line, 0, 2);
-      if (++line == lines) {
-        line = 0;
-        stream += stride;
-      }
+    due += per;
+    if (due < steps) return;
+    fetch();
+    if (due >= steps) fetch();
+  }
+  void fetch() {
+    due -= steps;
+    __builtin_prefetch(line, 0, 2);
+    line += 64;
+    if (line == end) {
+      line += rest;
+      end += stride;
     }
   }
 };
 
 // Inlined whatever g++ thinks of its size: called, it keeps the sums in memory, at 2.5 times the time.
-template <int part, int R, int V, class B>
-[[gnu::always_inline]] inline void multiply(const Operand* a, size_t a_stride, const B& b, size_t i, Vec (&acc)[R][V]) {
-#pragma GCC unroll 8
-  for (int v = 0; v < V; ++v) {
-    const Right right = b.template at<part>(v, i);
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) acc[r][v] = dot<part>(acc[r][v], a + r * a_stride, right);
+template <int part, int R, int V, class A, class B>
+[[gnu::always_inline]] inline void multiply(const A& a, const B& b, size_t i, Vec (&acc)[R][V]) {
+  if constexpr (right_stays) {
+    Right right[V];
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) right[v] = b.template at<part>(v, i);
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+      for (int v = 0; v < V; ++v) acc[r][v] = dot(acc[r][v], a.template at<part>(r, i), right[v]);
+    }
+  } else {
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) {
+      const Right right = b.template at<part>(v, i);
+#pragma GCC unroll 16
+      for (int r = 0; r < R; ++r) acc[r][v] = dot(acc[r][v], a.template at<part>(r, i), right);
+    }
   }
 }
 
 // c [R][16 V] (+)= a [R][2 steps] . b: one accumulator an output, steps in order, so that splitting a sum over calls
 // (`resume`) or rows over tiles changes no bit.
-template <int R, int V, class B, class Ahead = Nothing>
-inline void tile(const Operand* a, size_t a_stride, const B& b, size_t steps, float* c, size_t c_stride, bool resume,
-                 Ahead&& ahead = {}) {
+template <int R, int V, class A, class B, class Ahead = Nothing>
+inline void tile(const A& a, const B& b, size_t steps, float* c, size_t c_stride, bool resume, Ahead&& ahead = {}) {
   static_assert(R * V <= accumulators);
   Vec acc[R][V];
-#pragma GCC unroll 8
+#pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 8
+#pragma GCC unroll 4
     for (int v = 0; v < V; ++v) acc[r][v] = resume ? load(c + r * c_stride + 16 * v) : set1(0.0f);
   }
+  auto fetches = ahead;  // a copy lives in registers
   for (size_t i = 0; i < steps; ++i) {
-    ahead.at(i);
-    multiply<0, R, V>(a + 2 * i, a_stride, b, i, acc);
-    if constexpr (pair_parts == 2) multiply<1, R, V>(a + 2 * i, a_stride, b, i, acc);
+    fetches.at(i);
+    multiply<0, R, V>(a, b, i, acc);
+    if constexpr (pair_parts == 2) multiply<1, R, V>(a, b, i, acc);
   }
-#pragma GCC unroll 8
+  ahead = fetches;
+#pragma GCC unroll 16
   for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 8
+#pragma GCC unroll 4
     for (int v = 0; v < V; ++v) store(c + r * c_stride + 16 * v, acc[r][v]);
   }
 }

@@ -23,6 +23,7 @@ constexpr uint32_t panel_columns = 16;
 struct LinearTask {
   const void* x;            // rows of operands, one after another, or as they were arranged
   uint32_t rows, k;         // k is even
+  uint32_t tile_rows;       // of `rows`, that were arranged together
   const std::byte* panels;  // in the matrix's format
   uint32_t columns;         // of these panels that exist in the matrix
   const float* scales;      // [columns] that the sums are multiplied by; or null
@@ -30,7 +31,7 @@ struct LinearTask {
   float* out;               // row r at out + r * out_stride
   size_t out_stride;
   bool add;        // out += the finished sum
-  float* scratch;  // [panels, rows up to whole arranged_rows, panel_columns] to work in
+  float* scratch;  // [panels, rows up to whole tiles, panel_columns] to work in
 };
 
 // Rows whose columns become left operands at once.
@@ -43,8 +44,12 @@ struct LinearKernels {
   uint32_t block_rows;  // most of a task: their operands stay in L2 while its panels pass by
   size_t (*operand_row_bytes)(uint32_t k);
   void (*operands)(const bf16* x, uint32_t k, void* out);  // one row; null: rows of bf16 as they are
-  uint32_t arranged_rows;  // that are arranged together, at `out` + row * operand_row_bytes; a task begins at such
-  void (*arrange)(const void* x, uint32_t rows, uint32_t k, void* out);  // null: one row after another, as they are
+  // Rows of a tile, of `rows` that are multiplied; and panels that so many rows are multiplied by at once. A task
+  // begins with a tile, and has a multiple of these panels.
+  uint32_t (*tile_rows)(uint32_t rows);
+  uint32_t (*tile_panels)(uint32_t tile_rows);
+  // The rows of a tile, to `out` + row * operand_row_bytes. Null: one row after another, as they are.
+  void (*arrange)(const void* x, uint32_t rows, uint32_t k, void* out);
   void (*multiply)(const LinearTask&);
 };
 
@@ -127,9 +132,9 @@ struct Kernels {
   void (*swiglu)(const float* gate, const float* up, uint32_t n, bf16* out);
 
   // --- backward; g: gradient of the output ---
-  // Left operands for bf16_linear.multiply over k elements, arranged; zeros where g has none. Rows of g [rows, n], at
-  // most arranged_rows, `stride` apart; or columns of g [rows, n], at most gradient_column_rows, as elements `first`
-  // onwards, a multiple of that, of n rows.
+  // Left operands for bf16_linear.multiply over k elements, arranged; zeros where g has none. Rows of g [rows, n], those
+  // of a tile, `stride` apart; or columns of g [rows, n], at most gradient_column_rows, as elements `first` onwards, a
+  // multiple of that, of n rows.
   void (*gradient_rows)(const float* g, size_t stride, uint32_t rows, uint32_t n, uint32_t k, void* out);
   void (*gradient_columns)(const float* g, size_t stride, uint32_t rows, uint32_t n, uint32_t first, uint32_t k,
                            void* out);

@@ -26,11 +26,13 @@ constexpr Kernels with_tiles() {
                      .block_rows = 512,
                      .operand_row_bytes = arranged_row_bytes,
                      .operands = nullptr,
-                     .arranged_rows = tile_height,
+                     .tile_rows = amx_tile_rows,
+                     .tile_panels = amx_tile_panels,
                      .arrange = arrange,
                      .multiply = amx_linear<Bf16Tiles>};
   out.int8_linear.block_rows = 512;
-  out.int8_linear.arranged_rows = tile_height;
+  out.int8_linear.tile_rows = amx_tile_rows;
+  out.int8_linear.tile_panels = amx_tile_panels;
   out.int8_linear.arrange = arrange_groups;
   out.int8_linear.multiply = amx_linear<Int8Tiles>;
   out.gradient_rows = amx_gradient_rows;

@@ -14,10 +14,10 @@ constexpr size_t least_elements = size_t{1} << 16;
 
 uint32_t divide_up(uint32_t a, uint32_t b) { return (a + b - 1) / b; }
 
-// Panels are multiplied in fours at the most. Few rows wait for memory alone, which small tasks share out more evenly.
-uint32_t task_panels(uint32_t panels, uint32_t rows, uint32_t blocks, uint32_t threads) {
+// A multiple of `together`. Few rows wait for memory alone, which small tasks share out more evenly.
+uint32_t task_panels(uint32_t panels, uint32_t together, uint32_t rows, uint32_t blocks, uint32_t threads) {
   const uint32_t tasks = (rows <= few_rows ? 16 : 4) * threads;
-  return std::min(most_task_panels, divide_up(divide_up(panels * blocks, tasks), 4) * 4);
+  return std::min(most_task_panels / together, divide_up(divide_up(panels * blocks, tasks), together)) * together;
 }
 
 }  // namespace
@@ -53,7 +53,7 @@ const void* Linear::operands(const bf16* x, uint32_t rows, const PackedMatrix& w
 
 const std::byte* Linear::arrange(const std::byte* x, uint32_t rows, const Panels& w) {
   if (!w.kernels.arrange) return x;
-  const uint32_t together = w.kernels.arranged_rows, parts = divide_up(rows, together);
+  const uint32_t together = w.kernels.tile_rows(rows), parts = divide_up(rows, together);
   const size_t operand_bytes = w.kernels.operand_row_bytes(w.k), part_bytes = together * operand_bytes;
   const size_t row_bytes = w.kernels.operands ? operand_bytes : w.k * sizeof(bf16);
   std::byte* out = arranged_.grow(parts * part_bytes);
@@ -78,8 +78,9 @@ void Linear::run(const bf16* x, uint32_t rows, const PackedMatrix& w, float* out
 void Linear::multiply(const std::byte* x, uint32_t rows, const Panels& w, float* out, bool add) {
   const size_t row_bytes = w.kernels.operand_row_bytes(w.k);
   const uint32_t panels = divide_up(w.n, panel_columns), blocks = divide_up(rows, w.kernels.block_rows);
-  const uint32_t width = task_panels(panels, rows, blocks, threads_.size()), columns = divide_up(panels, width);
-  const uint32_t together = w.kernels.arranged_rows, parts = divide_up(rows, together);
+  const uint32_t together = w.kernels.tile_rows(rows), parts = divide_up(rows, together);
+  const uint32_t width = task_panels(panels, w.kernels.tile_panels(together), rows, blocks, threads_.size());
+  const uint32_t columns = divide_up(panels, width);
   // Tasks of one block of rows are neighbours, so that the block stays cached.
   const uint32_t tasks = columns * blocks;
   const auto work = [&](uint32_t task, uint32_t following, uint32_t thread) {
@@ -90,6 +91,7 @@ void Linear::multiply(const std::byte* x, uint32_t rows, const Panels& w, float*
         {.x = x + first * row_bytes,
          .rows = end - first,
          .k = w.k,
+         .tile_rows = together,
          .panels = w.data + panel * w.panel_bytes,
          .columns = std::min(width * panel_columns, w.n - column),
          .scales = w.scales ? w.scales + column : nullptr,

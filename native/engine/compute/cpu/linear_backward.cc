@@ -41,7 +41,7 @@ void grow(Pages& pages, size_t& have, size_t bytes) {
 void LinearBackward::input(const float* g, uint32_t rows, const PackedMatrix& w, float* dx) {
   const uint32_t n = w.n(), k = w.k(), panels = divide_up(k, panel_columns);
   const LinearKernels& kernels = kernels_.bf16_linear;
-  const uint32_t together = kernels.arranged_rows, parts = divide_up(rows, together);
+  const uint32_t together = kernels.tile_rows(rows), parts = divide_up(rows, together);
   for (uint32_t first = 0; first < n; first += block) {
     const uint32_t count = std::min(block, n - first), padded = whole_panels(count);
     const size_t part_bytes = together * kernels.operand_row_bytes(padded);
@@ -73,12 +73,11 @@ void LinearBackward::input(const float* g, uint32_t rows, const PackedMatrix& w,
 }
 
 void LinearBackward::weight(const float* g, const bf16* x, uint32_t rows, uint32_t n, uint32_t k, float* dw) {
-  const uint32_t panels = divide_up(k, panel_columns);
   const LinearKernels& kernels = kernels_.bf16_linear;
+  const uint32_t panels = divide_up(k, panel_columns), together = kernels.tile_rows(n);
   for (uint32_t first = 0; first < rows; first += block) {
     const uint32_t count = std::min(block, rows - first), padded = (count + 1) / 2 * 2;
-    grow(left_, left_bytes_,
-         divide_up(n, kernels.arranged_rows) * kernels.arranged_rows * kernels.operand_row_bytes(padded));
+    grow(left_, left_bytes_, divide_up(n, together) * together * kernels.operand_row_bytes(padded));
     grow(right_, right_bytes_, size_t{panels} * padded * panel_columns * sizeof(bf16));
     const size_t panel_bytes = size_t{padded} * panel_columns * sizeof(bf16);
     threads_.run(2 * divide_up(count, gradient_column_rows), [&](uint32_t task, uint32_t) {

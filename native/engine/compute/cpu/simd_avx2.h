@@ -11,6 +11,7 @@ namespace {
 constexpr const char* isa_name = "avx2";
 constexpr int tile_rows = 6;
 constexpr int accumulators = 6;  // of two registers: with a right vector, a left element and a mask, all 16
+constexpr bool right_stays = false;  // but what all rows have: its registers are the sums'
 constexpr int pair_parts = 2;    // a pair is multiplied one element after the other
 using Operand = float;           // left operands are widened once, not at each of the panels that they meet
 
@@ -115,12 +116,11 @@ inline Right load_interleaved(const bf16* x, const bf16* y) {
   return load_bf16(part == 0 ? x : y);
 }
 // Adds the products of one element of the pair. As written: left to itself, g++ 12 broadcasts ahead and spills sums.
-template <int part>
-inline Vec dot(Vec acc, const Operand* pair, Right right) {
+inline Vec dot(Vec acc, const Operand* element, Right right) {
   __m256 left;
   asm("vbroadcastss %3, %2\n\tvfmadd231ps %4, %2, %0\n\tvfmadd231ps %5, %2, %1"
       : "+x"(acc.a), "+x"(acc.b), "=&x"(left)
-      : "m"(pair[part]), "x"(right.a), "x"(right.b));
+      : "m"(*element), "x"(right.a), "x"(right.b));
   return acc;
 }
 

@@ -13,8 +13,9 @@ namespace npr::compute {
 namespace {
 
 constexpr const char* isa_name = "avx512_bf16";
-constexpr int tile_rows = 6;
-constexpr int accumulators = 24;  // 6 x 4, with 6 left pairs and a right one beside them, fit 32 registers
+constexpr int tile_rows = 8;
+constexpr int accumulators = 24;  // 8 x 3 or 6 x 4, with a step's right vectors and a left pair, fit 32 registers
+constexpr bool right_stays = true;
 constexpr int pair_parts = 1;
 using Operand = bf16;
 
@@ -94,11 +95,20 @@ inline Right load_interleaved(const bf16* a, const bf16* b) {
   const __m512i high = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(b)));
   return reinterpret_cast<__m512bh>(_mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
 }
-template <int part>
 inline Vec dot(Vec acc, const Operand* pair, Right right) {
   int both;
   __builtin_memcpy(&both, pair, sizeof both);
   return {_mm512_dpbf16_ps(acc.v, reinterpret_cast<__m512bh>(_mm512_set1_epi32(both)), right)};
+}
+
+// Elements of a and b, rounded, as sixteen pairs of neighbours, or of one each.
+inline Vec neighbours(Vec a, Vec b) {
+  return {_mm512_castsi512_ps(reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(b.v, a.v)))};
+}
+inline Vec pairs(Vec a, Vec b) {
+  alignas(64) static constexpr uint16_t in_turns[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+                                                        8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+  return {_mm512_castsi512_ps(_mm512_permutexvar_epi16(_mm512_load_si512(in_turns), _mm512_castps_si512(neighbours(a, b).v)))};
 }
 
 // Sixteen lines of sixteen words each, transposed.
@@ -138,6 +148,39 @@ inline void transpose(Vec (&rows)[16]) {
   transpose_words(words);
 #pragma GCC unroll 16
   for (int i = 0; i < 16; ++i) rows[i].v = _mm512_castsi512_ps(words[i]);
+}
+// Sixteen words of each of eight rows, to all rows' words 2 i and 2 i + 1.
+inline void transpose_eight(Vec (&rows)[8]) {
+  __m512i m[8], t[8];
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i) m[i] = _mm512_castps_si512(rows[i].v);
+#pragma GCC unroll 4
+  for (int i = 0; i < 8; i += 2) {
+    t[i] = _mm512_unpacklo_epi32(m[i], m[i + 1]);
+    t[i + 1] = _mm512_unpackhi_epi32(m[i], m[i + 1]);
+  }
+  // a quarter of m[2 j + h] is word 4 (the quarter) + j of rows 4 h to 4 h + 3
+#pragma GCC unroll 2
+  for (int h = 0; h < 2; ++h) {
+#pragma GCC unroll 2
+    for (int j = 0; j < 2; ++j) {
+      m[4 * j + h] = _mm512_unpacklo_epi64(t[4 * h + j], t[4 * h + j + 2]);
+      m[4 * j + 2 + h] = _mm512_unpackhi_epi64(t[4 * h + j], t[4 * h + j + 2]);
+    }
+  }
+#pragma GCC unroll 2
+  for (int j = 0; j < 2; ++j) {
+    const __m512i* four = m + 4 * j;
+    const __m512i low = _mm512_shuffle_i32x4(four[0], four[1], 0x88), low2 = _mm512_shuffle_i32x4(four[2], four[3], 0x88);
+    const __m512i high = _mm512_shuffle_i32x4(four[0], four[1], 0xdd);
+    const __m512i high2 = _mm512_shuffle_i32x4(four[2], four[3], 0xdd);
+    t[j] = _mm512_shuffle_i32x4(low, low2, 0x88);
+    t[4 + j] = _mm512_shuffle_i32x4(low, low2, 0xdd);
+    t[2 + j] = _mm512_shuffle_i32x4(high, high2, 0x88);
+    t[6 + j] = _mm512_shuffle_i32x4(high, high2, 0xdd);
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i) rows[i].v = _mm512_castsi512_ps(t[i]);
 }
 // out [16][2]: the elements of a and b in turns.
 inline void interleave(const bf16* a, const bf16* b, bf16* out) {

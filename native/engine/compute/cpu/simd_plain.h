@@ -9,6 +9,7 @@ namespace {
 constexpr const char* isa_name = "plain";
 constexpr int tile_rows = 2;
 constexpr int accumulators = 2;
+constexpr bool right_stays = false;
 constexpr int pair_parts = 2;
 using Operand = float;
 
@@ -123,9 +124,8 @@ inline Right load_interleaved(const bf16* a, const bf16* b) {
   return load_bf16(part == 0 ? a : b);
 }
 // Adds the products of one element of the pair.
-template <int part>
-inline Vec dot(const Vec& acc, const Operand* pair, const Right& right) {
-  return lanes([&](int i) { return acc.v[i] + pair[part] * right.v[i]; });
+inline Vec dot(const Vec& acc, const Operand* element, const Right& right) {
+  return lanes([&](int i) { return acc.v[i] + *element * right.v[i]; });
 }
 
 inline void transpose(Vec (&rows)[16]) {
