@@ -74,7 +74,7 @@ struct Int8Weights {
         ahead.at(i - first);
 #pragma GCC unroll 2
         for (uint32_t step = 0; step < depth / quant_depth; ++step) {
-const auto right = [&](int v) {
+          const auto right = [&](int v) {
             return load_weights(panels + v * panel + i * line_bytes + step * 16 * quant_depth);
           };
           const Quant* left = values + step * quant_depth;

@@ -21,7 +21,7 @@ template <class F>
 inline void turn_rows(uint32_t rows, uint32_t count, Operand* out, const F& words) {
   const Operand* const end = out + size_t{count} * rows * word_elements;
   uint32_t first = 0;
-  if constexpr (tile_rows == 8) {
+  if constexpr (linear_rows == 8) {
     for (; rows == 8 && first + 16 <= count; first += 16) {
       decltype(words(0u, 0u)) block[8];
       for (uint32_t r = 0; r < 8; ++r) block[r] = words(r, first);
@@ -83,9 +83,8 @@ void arrange_by_step(const void* x, uint32_t rows, uint32_t k, void* out) {
 void gradient_rows(const float* g, size_t stride, uint32_t rows, uint32_t n, uint32_t k, void* out) {
   turn_rows(rows, k / word_elements, static_cast<Operand*>(out), [&](uint32_t row, uint32_t first) {
     const uint32_t at = first * word_elements;
-    return row_words([&](uint32_t i) {
-      return at + i < n ? load_some(g + row * stride + at + i, n - at - i) : set1(0.0f);
-    });
+    return row_words(
+        [&](uint32_t i) { return at + i < n ? load_some(g + row * stride + at + i, n - at - i) : set1(0.0f); });
   });
 }
 

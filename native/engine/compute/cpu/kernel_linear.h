@@ -4,8 +4,8 @@
 namespace npr::compute {
 namespace {
 
-// Lines of a block of panels. One tile of rows: as far as it reads ahead. Several: whole panels, which the hardware sees
-// coming, as long as they and the rows wait in L2 together; else so many.
+// Lines of a block of panels. One tile of rows: as far as it reads ahead. Several: whole panels, which the hardware
+// sees coming, as long as they and the rows wait in L2 together; else so many.
 constexpr size_t one_tile_lines = 256;
 constexpr size_t several_tiles_lines = 1536;
 constexpr size_t together_bytes = size_t{384} << 10;
@@ -14,12 +14,14 @@ constexpr uint32_t block_rows = 128;
 
 // Rows of a tile, of so many that are multiplied: all of them, as long as two panels' sums fit the registers, since
 // weights that come from memory are then read once; else as few tiles as can be, as even as can be.
-constexpr uint32_t one_tile_rows = accumulators / 2 > tile_rows ? accumulators / 2 : tile_rows;
+constexpr uint32_t one_tile_rows = accumulators / 2 > linear_rows ? accumulators / 2 : linear_rows;
 constexpr uint32_t linear_tile_rows(uint32_t rows) {
   if (rows <= one_tile_rows) return rows;
-  const uint32_t tiles = (rows + tile_rows - 1) / tile_rows;
+  const uint32_t tiles = (rows + linear_rows - 1) / linear_rows;
   return (rows + tiles - 1) / tiles;
 }
+// Fewer rows don't meet in a set of L1, and another core would have to fetch what one has just arranged: 5% of a call.
+constexpr int least_arranged = sizeof(Operand) == sizeof(bf16) ? 5 : 0;
 constexpr uint32_t linear_tile_panels(uint32_t tile) { return vectors_beside(static_cast<int>(tile)); }
 
 // Panels of bf16. A format says what a line of its panels holds and how a tile multiplies by some lines.
@@ -33,8 +35,11 @@ struct Bf16Weights {
                        size_t lines, float* c, Ahead&& ahead = {}) {
     Tiles<V> b;
     for (int v = 0; v < V; ++v) b.tile[v] = reinterpret_cast<const bf16*>(panels + v * panel + first * line_bytes);
-    const ByStep<R> a{static_cast<const Operand*>(t.x) + row * size_t{t.k} + 2 * R * first};
-    tile<R, V>(a, b, lines, c, 16 * V, first != 0, ahead);
+    const Operand* rows = static_cast<const Operand*>(t.x) + row * size_t{t.k};
+    if constexpr (R < least_arranged) {
+      if (!t.arranged) return tile<R, V>(ByRow{rows + 2 * first, t.k}, b, lines, c, 16 * V, first != 0, ahead);
+    }
+    tile<R, V>(ByStep<R>{rows + 2 * R * first}, b, lines, c, 16 * V, first != 0, ahead);
   }
 };
 

@@ -83,9 +83,9 @@ struct Lines {  // a cache line of each of N streams, into L2: L1 has no room, a
     for (int n = 0; n < N; ++n) __builtin_prefetch(first[n] + 64 * i, 0, 2);
   }
 };
-// Streams of as many cache lines each, `stride` bytes apart, one after another into L2: `per` lines every `steps` steps,
-// at most two a step, over all tiles that take it by reference, evenly. In bursts they would fill the queues that the
-// tiles' own loads need.
+// Streams of as many cache lines each, `stride` bytes apart, one after another into L2: `per` lines every `steps`
+// steps, at most two a step, over all tiles that take it by reference, evenly. In bursts they would fill the queues
+// that the tiles' own loads need.
 struct Spread {
   const char *line, *end;  // of the stream
   size_t stride, rest;     // rest: from a stream's end to the next

@@ -21,9 +21,10 @@ constexpr uint32_t panel_columns = 16;
 
 // out [rows, columns] = x [rows, k] . panels^T, for neighbouring panels of a packed matrix.
 struct LinearTask {
-  const void* x;            // rows of operands, one after another, or as they were arranged
-  uint32_t rows, k;         // k is even
-  uint32_t tile_rows;       // of `rows`, that were arranged together
+  const void* x;       // rows of operands, one after another, or as they were arranged
+  uint32_t rows, k;    // k is even
+  uint32_t tile_rows;  // of `rows`, that were arranged together
+  bool arranged;
   const std::byte* panels;  // in the matrix's format
   uint32_t columns;         // of these panels that exist in the matrix
   const float* scales;      // [columns] that the sums are multiplied by; or null
@@ -48,8 +49,10 @@ struct LinearKernels {
   // begins with a tile, and has a multiple of these panels.
   uint32_t (*tile_rows)(uint32_t rows);
   uint32_t (*tile_panels)(uint32_t tile_rows);
-  // The rows of a tile, to `out` + row * operand_row_bytes. Null: one row after another, as they are.
+  // The rows of a tile, to `out` + row * operand_row_bytes. Null, or fewer than least_arranged in a call: one row after
+  // another, as they are.
   void (*arrange)(const void* x, uint32_t rows, uint32_t k, void* out);
+  uint32_t least_arranged;
   void (*multiply)(const LinearTask&);
 };
 
@@ -132,9 +135,9 @@ struct Kernels {
   void (*swiglu)(const float* gate, const float* up, uint32_t n, bf16* out);
 
   // --- backward; g: gradient of the output ---
-  // Left operands for bf16_linear.multiply over k elements, arranged; zeros where g has none. Rows of g [rows, n], those
-  // of a tile, `stride` apart; or columns of g [rows, n], at most gradient_column_rows, as elements `first` onwards, a
-  // multiple of that, of n rows.
+  // Left operands for bf16_linear.multiply over k elements, arranged; zeros where g has none. Rows of g [rows, n],
+  // those of a tile, `stride` apart; or columns of g [rows, n], at most gradient_column_rows, as elements `first`
+  // onwards, a multiple of that, of n rows.
   void (*gradient_rows)(const float* g, size_t stride, uint32_t rows, uint32_t n, uint32_t k, void* out);
   void (*gradient_columns)(const float* g, size_t stride, uint32_t rows, uint32_t n, uint32_t first, uint32_t k,
                            void* out);

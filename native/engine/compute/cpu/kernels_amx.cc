@@ -29,6 +29,7 @@ constexpr Kernels with_tiles() {
                      .tile_rows = amx_tile_rows,
                      .tile_panels = amx_tile_panels,
                      .arrange = arrange,
+                     .least_arranged = 0,
                      .multiply = amx_linear<Bf16Tiles>};
   out.int8_linear.block_rows = 512;
   out.int8_linear.tile_rows = amx_tile_rows;

@@ -7,9 +7,9 @@
 #include "compute/cpu/kernel_int8.h"
 #include "compute/cpu/kernel_rows.h"
 // rows before left operands, which are parts of them, and before attention, for exp
-#include "compute/cpu/kernel_left.h"
 #include "compute/cpu/kernel_attention.h"
 #include "compute/cpu/kernel_attention_backward.h"
+#include "compute/cpu/kernel_left.h"
 #include "compute/cpu/kernel_linear_backward.h"
 #include "compute/cpu/kernel_rows_backward.h"
 
@@ -20,9 +20,9 @@ constexpr Kernels table{isa_name,
                         operands,
                         float_operands,
                         {Bf16Weights::depth, block_rows, Bf16Weights::row_bytes, nullptr, linear_tile_rows,
-                         linear_tile_panels, arrange_by_step, linear<Bf16Weights>},
-                        {quant_depth, block_rows, Int8Weights::row_bytes, quantize, linear_tile_rows, linear_tile_panels,
-                         nullptr, linear<Int8Weights>},
+                         linear_tile_panels, arrange_by_step, least_arranged, linear<Bf16Weights>},
+                        {quant_depth, block_rows, Int8Weights::row_bytes, quantize, linear_tile_rows,
+                         linear_tile_panels, nullptr, 0, linear<Int8Weights>},
                         weight_bias,
                         attend,
                         merge,

@@ -52,7 +52,6 @@ const void* Linear::operands(const bf16* x, uint32_t rows, const PackedMatrix& w
 }
 
 const std::byte* Linear::arrange(const std::byte* x, uint32_t rows, const Panels& w) {
-  if (!w.kernels.arrange) return x;
   const uint32_t together = w.kernels.tile_rows(rows), parts = divide_up(rows, together);
   const size_t operand_bytes = w.kernels.operand_row_bytes(w.k), part_bytes = together * operand_bytes;
   const size_t row_bytes = w.kernels.operands ? operand_bytes : w.k * sizeof(bf16);
@@ -72,10 +71,12 @@ const std::byte* Linear::arrange(const std::byte* x, uint32_t rows, const Panels
 void Linear::run(const bf16* x, uint32_t rows, const PackedMatrix& w, float* out, bool add) {
   if (rows == 0) return;
   const Panels panels{w.kernels(), w.n(), w.k(), w.panel(0), w.panel_bytes(), w.scales()};
-  multiply(arrange(static_cast<const std::byte*>(operands(x, rows, w)), rows, panels), rows, panels, out, add);
+  const auto* left = static_cast<const std::byte*>(operands(x, rows, w));
+  const bool arranged = w.kernels().arrange && rows >= w.kernels().least_arranged;
+  multiply(arranged ? arrange(left, rows, panels) : left, rows, arranged, panels, out, add);
 }
 
-void Linear::multiply(const std::byte* x, uint32_t rows, const Panels& w, float* out, bool add) {
+void Linear::multiply(const std::byte* x, uint32_t rows, bool arranged, const Panels& w, float* out, bool add) {
   const size_t row_bytes = w.kernels.operand_row_bytes(w.k);
   const uint32_t panels = divide_up(w.n, panel_columns), blocks = divide_up(rows, w.kernels.block_rows);
   const uint32_t together = w.kernels.tile_rows(rows), parts = divide_up(rows, together);
@@ -92,6 +93,7 @@ void Linear::multiply(const std::byte* x, uint32_t rows, const Panels& w, float*
          .rows = end - first,
          .k = w.k,
          .tile_rows = together,
+         .arranged = arranged,
          .panels = w.data + panel * w.panel_bytes,
          .columns = std::min(width * panel_columns, w.n - column),
          .scales = w.scales ? w.scales + column : nullptr,

@@ -67,8 +67,8 @@ void LinearBackward::input(const float* g, uint32_t rows, const PackedMatrix& w,
         }
       }
     });
-    linear_.multiply(left_.as<std::byte>(), rows, {kernels, k, padded, right_.as<std::byte>(), panel_bytes, nullptr},
-                     dx, first > 0);
+    linear_.multiply(left_.as<std::byte>(), rows, true,
+                     {kernels, k, padded, right_.as<std::byte>(), panel_bytes, nullptr}, dx, first > 0);
   }
 }
 
@@ -88,8 +88,8 @@ void LinearBackward::weight(const float* g, const bf16* x, uint32_t rows, uint32
         kernels_.gradient_panels(x + size_t{first + row} * k, some, k, row, panel_bytes, right_.as<std::byte>());
       }
     });
-    linear_.multiply(left_.as<std::byte>(), n, {kernels, k, padded, right_.as<std::byte>(), panel_bytes, nullptr}, dw,
-                     true);
+    linear_.multiply(left_.as<std::byte>(), n, true, {kernels, k, padded, right_.as<std::byte>(), panel_bytes, nullptr},
+                     dw, true);
   }
 }
 

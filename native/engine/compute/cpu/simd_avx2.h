@@ -9,11 +9,11 @@ namespace npr::compute {
 namespace {
 
 constexpr const char* isa_name = "avx2";
-constexpr int tile_rows = 6;
-constexpr int accumulators = 6;  // of two registers: with a right vector, a left element and a mask, all 16
+constexpr int tile_rows = 6, linear_rows = tile_rows;
+constexpr int accumulators = 6;      // of two registers: with a right vector, a left element and a mask, all 16
 constexpr bool right_stays = false;  // but what all rows have: its registers are the sums'
-constexpr int pair_parts = 2;    // a pair is multiplied one element after the other
-using Operand = float;           // left operands are widened once, not at each of the panels that they meet
+constexpr int pair_parts = 2;        // a pair is multiplied one element after the other
+using Operand = float;               // left operands are widened once, not at each of the panels that they meet
 
 struct Vec {
   __m256 a, b;

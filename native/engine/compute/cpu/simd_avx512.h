@@ -13,7 +13,8 @@ namespace npr::compute {
 namespace {
 
 constexpr const char* isa_name = "avx512_bf16";
-constexpr int tile_rows = 8;
+constexpr int tile_rows = 6;      // of attention, whose chunks have four vectors of keys
+constexpr int linear_rows = 8;    // of linear layers: a quarter less of the panels to read
 constexpr int accumulators = 24;  // 8 x 3 or 6 x 4, with a step's right vectors and a left pair, fit 32 registers
 constexpr bool right_stays = true;
 constexpr int pair_parts = 1;
@@ -108,7 +109,8 @@ inline Vec neighbours(Vec a, Vec b) {
 inline Vec pairs(Vec a, Vec b) {
   alignas(64) static constexpr uint16_t in_turns[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
                                                         8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
-  return {_mm512_castsi512_ps(_mm512_permutexvar_epi16(_mm512_load_si512(in_turns), _mm512_castps_si512(neighbours(a, b).v)))};
+  return {_mm512_castsi512_ps(
+      _mm512_permutexvar_epi16(_mm512_load_si512(in_turns), _mm512_castps_si512(neighbours(a, b).v)))};
 }
 
 // Sixteen lines of sixteen words each, transposed.
@@ -171,7 +173,8 @@ inline void transpose_eight(Vec (&rows)[8]) {
 #pragma GCC unroll 2
   for (int j = 0; j < 2; ++j) {
     const __m512i* four = m + 4 * j;
-    const __m512i low = _mm512_shuffle_i32x4(four[0], four[1], 0x88), low2 = _mm512_shuffle_i32x4(four[2], four[3], 0x88);
+    const __m512i low = _mm512_shuffle_i32x4(four[0], four[1], 0x88),
+                  low2 = _mm512_shuffle_i32x4(four[2], four[3], 0x88);
     const __m512i high = _mm512_shuffle_i32x4(four[0], four[1], 0xdd);
     const __m512i high2 = _mm512_shuffle_i32x4(four[2], four[3], 0xdd);
     t[j] = _mm512_shuffle_i32x4(low, low2, 0x88);

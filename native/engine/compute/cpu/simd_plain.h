@@ -7,7 +7,7 @@ namespace npr::compute {
 namespace {
 
 constexpr const char* isa_name = "plain";
-constexpr int tile_rows = 2;
+constexpr int tile_rows = 2, linear_rows = tile_rows;
 constexpr int accumulators = 2;
 constexpr bool right_stays = false;
 constexpr int pair_parts = 2;
