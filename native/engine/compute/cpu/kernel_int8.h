@@ -60,6 +60,7 @@ struct Int8Weights {
   static void multiply(const LinearTask& t, uint32_t row, const std::byte* panels, size_t panel, size_t first,
                        size_t lines, float* c, Ahead&& ahead = {}) {
     const size_t row_groups = groups(t.k), end = first + lines;
+    auto fetches = ahead;  // a copy lives in registers
     const Group* a = static_cast<const Group*>(t.x) + row * row_groups + first / inseparable;
     for (size_t line = first; line < end; line += inseparable, ++a) {
       const size_t group_end = end - line < inseparable ? end : line + inseparable;
@@ -71,7 +72,7 @@ struct Int8Weights {
       }
       const Quant* values = a->values;
       for (size_t i = line; i < group_end; ++i, values += depth) {
-        ahead.at(i - first);
+        fetches.at(i - first);
 #pragma GCC unroll 2
         for (uint32_t step = 0; step < depth / quant_depth; ++step) {
           const auto right = [&](int v) {
@@ -108,6 +109,7 @@ struct Int8Weights {
         }
       }
     }
+    ahead = fetches;
   }
 };
 

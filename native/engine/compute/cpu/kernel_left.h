@@ -48,8 +48,11 @@ inline Vec words_of(const bf16* row, uint32_t count) {
     __builtin_memcpy(some, row, count * sizeof(bf16));
     row = some;
   }
-  if constexpr (word_elements == 1) return load_bf16(row);
-  return load(reinterpret_cast<const float*>(row));
+  if constexpr (word_elements == 1) {
+    return load_bf16(row);
+  } else {
+    return load(reinterpret_cast<const float*>(row));
+  }
 }
 
 // Sixteen words of a row, of whose elements part(i) has those from i on.

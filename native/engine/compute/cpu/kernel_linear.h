@@ -10,10 +10,11 @@ constexpr size_t one_tile_lines = 256;
 constexpr size_t several_tiles_lines = 1536;
 constexpr size_t together_bytes = size_t{384} << 10;
 constexpr size_t line_bytes = 64;
-constexpr uint32_t block_rows = 128;
+constexpr uint32_t block_rows = 128 / linear_rows * linear_rows;
 
-// Rows of a tile, of so many that are multiplied: all of them, as long as two panels' sums fit the registers, since
-// weights that come from memory are then read once; else as few tiles as can be, as even as can be.
+// Rows of a tile, of so many that are multiplied: all of them, as long as two panels' sums fit the registers (or one's,
+// where no more than that fits for linear_rows), since weights that come from memory are then read once; else as few
+// tiles as can be, as even as can be.
 constexpr uint32_t one_tile_rows = accumulators / 2 > linear_rows ? accumulators / 2 : linear_rows;
 constexpr uint32_t linear_tile_rows(uint32_t rows) {
   if (rows <= one_tile_rows) return rows;
@@ -21,6 +22,7 @@ constexpr uint32_t linear_tile_rows(uint32_t rows) {
   return (rows + tiles - 1) / tiles;
 }
 // Fewer rows don't meet in a set of L1, and another core would have to fetch what one has just arranged: 5% of a call.
+// Operands that are no bf16 become such by being arranged.
 constexpr int least_arranged = sizeof(Operand) == sizeof(bf16) ? 5 : 0;
 constexpr uint32_t linear_tile_panels(uint32_t tile) { return vectors_beside(static_cast<int>(tile)); }
 
@@ -56,7 +58,7 @@ inline void linear_block(const LinearTask& t, const std::byte* panels, size_t fi
   const size_t panel = panel_lines<W>(t.k) * line_bytes;
   const auto* following = reinterpret_cast<const char*>(next);
   const auto tiles = static_cast<int>((t.rows + t.tile_rows - 1) / t.tile_rows);
-  Spread spread(following, lines, panel, V, tiles);
+  Spread spread(next ? following : reinterpret_cast<const char*>(panels), lines, panel, V, tiles);
   for (uint32_t row = 0; row < t.rows; row += t.tile_rows) {
     const uint32_t rows = t.rows - row < t.tile_rows ? t.rows - row : t.tile_rows;
     with_constant<one_tile_rows>(static_cast<int>(rows), [&](auto r) {

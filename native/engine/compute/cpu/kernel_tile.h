@@ -84,8 +84,9 @@ struct Lines {  // a cache line of each of N streams, into L2: L1 has no room, a
   }
 };
 // Streams of as many cache lines each, `stride` bytes apart, one after another into L2: `per` lines every `steps`
-// steps, at most two a step, over all tiles that take it by reference, evenly. In bursts they would fill the queues
-// that the tiles' own loads need.
+// steps (two or more, so at most two lines a step), over all tiles that take it by reference, evenly. In bursts they
+// would fill the queues that the tiles' own loads need.
+static_assert(most_vectors <= 2 * 2);
 struct Spread {
   const char *line, *end;  // of the stream
   size_t stride, rest;     // rest: from a stream's end to the next

@@ -21,10 +21,10 @@ constexpr uint32_t panel_columns = 16;
 
 // out [rows, columns] = x [rows, k] . panels^T, for neighbouring panels of a packed matrix.
 struct LinearTask {
-  const void* x;       // rows of operands, one after another, or as they were arranged
-  uint32_t rows, k;    // k is even
-  uint32_t tile_rows;  // of `rows`, that were arranged together
-  bool arranged;
+  const void* x;            // rows of operands, one after another, or as they were arranged
+  uint32_t rows, k;         // k is even
+  uint32_t tile_rows;       // that are multiplied at once
+  bool arranged;            // the rows of each tile
   const std::byte* panels;  // in the matrix's format
   uint32_t columns;         // of these panels that exist in the matrix
   const float* scales;      // [columns] that the sums are multiplied by; or null
@@ -49,8 +49,8 @@ struct LinearKernels {
   // begins with a tile, and has a multiple of these panels.
   uint32_t (*tile_rows)(uint32_t rows);
   uint32_t (*tile_panels)(uint32_t tile_rows);
-  // The rows of a tile, to `out` + row * operand_row_bytes. Null, or fewer than least_arranged in a call: one row after
-  // another, as they are.
+  // The rows of a tile, to `out` + (the first row) * operand_row_bytes. Null, or fewer than least_arranged in a call:
+  // one row after another, as they are, operand_row_bytes each.
   void (*arrange)(const void* x, uint32_t rows, uint32_t k, void* out);
   uint32_t least_arranged;
   void (*multiply)(const LinearTask&);

@@ -6,7 +6,7 @@
 // linear before int8
 #include "compute/cpu/kernel_int8.h"
 #include "compute/cpu/kernel_rows.h"
-// rows before left operands, which are parts of them, and before attention, for exp
+// rows before left operands and before attention: parts of rows, and exp
 #include "compute/cpu/kernel_attention.h"
 #include "compute/cpu/kernel_attention_backward.h"
 #include "compute/cpu/kernel_left.h"

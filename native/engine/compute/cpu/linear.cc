@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "error.h"
+
 namespace npr::compute {
 namespace {
 
@@ -77,6 +79,7 @@ void Linear::run(const bf16* x, uint32_t rows, const PackedMatrix& w, float* out
 }
 
 void Linear::multiply(const std::byte* x, uint32_t rows, bool arranged, const Panels& w, float* out, bool add) {
+  ensure(arranged || !w.kernels.arrange || rows < w.kernels.least_arranged, "rows that are arranged");
   const size_t row_bytes = w.kernels.operand_row_bytes(w.k);
   const uint32_t panels = divide_up(w.n, panel_columns), blocks = divide_up(rows, w.kernels.block_rows);
   const uint32_t together = w.kernels.tile_rows(rows), parts = divide_up(rows, together);

@@ -27,7 +27,8 @@ class Linear {
 
   // out [rows, n] = x [rows, k] . w^T, or out += that.
   void run(const bf16* x, uint32_t rows, const PackedMatrix& w, float* out, bool add);
-  // The same for rows that are operands of w's kernels already, arranged if `arranged`.
+  // The same for rows that are operands of w's kernels already. They have to be arranged unless those take so many as
+  // they are.
   void multiply(const std::byte* x, uint32_t rows, bool arranged, const Panels& w, float* out, bool add);
 
  private:

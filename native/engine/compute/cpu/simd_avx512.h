@@ -161,7 +161,7 @@ inline void transpose_eight(Vec (&rows)[8]) {
     t[i] = _mm512_unpacklo_epi32(m[i], m[i + 1]);
     t[i + 1] = _mm512_unpackhi_epi32(m[i], m[i + 1]);
   }
-  // a quarter of m[2 j + h] is word 4 (the quarter) + j of rows 4 h to 4 h + 3
+  // a quarter of m[2 i + h] is word 4 (the quarter) + i of rows 4 h to 4 h + 3
 #pragma GCC unroll 2
   for (int h = 0; h < 2; ++h) {
 #pragma GCC unroll 2
