@@ -43,10 +43,11 @@ inline void turn_rows(uint32_t rows, uint32_t count, Operand* out, const F& word
 }
 
 inline Vec words_of(const bf16* row, uint32_t count) {
-  bf16 some[32] = {};
-  if (count < 16 * word_elements) {
+  constexpr uint32_t whole = 16 * word_elements;
+  if (count < whole) {
+    bf16 some[whole] = {};
     __builtin_memcpy(some, row, count * sizeof(bf16));
-    row = some;
+    return words_of(some, whole);
   }
   if constexpr (word_elements == 1) {
     return load_bf16(row);

@@ -69,7 +69,9 @@ inline void linear_block(const LinearTask& t, const std::byte* panels, size_t fi
           W::template multiply<R, V>(t, row, panels, panel, first, lines, c, ahead);
         };
         if (!next) return run(Nothing());
-        if (tiles > 1) return run(spread);
+        if constexpr (R <= linear_rows) {
+          if (tiles > 1) return run(spread);
+        }
         Lines<V> ahead;
         for (int v = 0; v < V; ++v) ahead.first[v] = following + v * panel;
         run(ahead);
